@@ -1,0 +1,114 @@
+//! `greet-client`: shows a server's greeting and sends it one line.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
+use greet::client::Session;
+use greet::deadline::parse_timeout;
+use greet::line::{End, Line, read_line};
+use greet::terminal::{escape, show};
+
+/// Prints the greeting of a TCP server and sends it one line from standard input.
+#[derive(Parser)]
+#[command(
+    name = "greet-client",
+    version,
+    allow_negative_numbers = true,
+    after_help = "\
+Examples:
+  greet-client 127.0.0.1                     type a line to a greet-server on this machine
+  echo hello | greet-client example.org      send a line from a script
+  greet-client -p 22 -t 2 ::1 </dev/null     see whether a port answers, and with what
+
+Exit status: 0 if the whole line was sent and the server then closed in order, 1 if anything else
+happened, 2 for bad arguments."
+)]
+struct Options {
+    /// Host name, IPv4 or IPv6 address of the server
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    host: String,
+
+    /// TCP port of the server, 1 to 65535
+    #[arg(short, long, default_value_t = 65432, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+
+    /// Seconds to wait for the server: for connection and greeting together, then again for its
+    /// close; decimals allowed
+    #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
+    timeout: Duration,
+}
+
+fn main() -> ExitCode {
+    match converse(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let reason = format!("greet-client: {error:#}");
+            tell(&format!("{}\n", escape(reason.as_bytes())));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The five steps of a TCP client.
+fn converse(options: &Options) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let on_terminal = stdout.is_terminal();
+    let mut print = |line: &[u8]| {
+        show(&mut stdout, on_terminal, line).context("cannot write to standard output")
+    };
+    let interactive = io::stdin().is_terminal();
+
+    // 1. create, 2. connect
+    let mut session = Session::connect((options.host.as_str(), options.port), options.timeout)
+        .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))?;
+    let server = session.address();
+    if interactive {
+        tell(&format!("connected to {server}\n"));
+    }
+
+    // 3. receive
+    let greeting = session
+        .greeting()
+        .with_context(|| format!("no greeting from {server}"))?;
+    print(&greeting)?;
+
+    // 4. send
+    if interactive {
+        tell("> ");
+    }
+    let message = read_message()?;
+    let replies = session
+        .send(&message, options.timeout)
+        .with_context(|| format!("message not delivered to {server}"))?;
+
+    // 5. close, when the server has: its end of stream says that it wanted no more than this.
+    for reply in replies {
+        let reply = reply.with_context(|| format!("message perhaps not delivered to {server}"))?;
+        print(&reply.bytes)?;
+    }
+    if interactive {
+        tell(&format!("{} bytes delivered to {server}\n", message.len()));
+    }
+    Ok(())
+}
+
+/// Reads one line from standard input, and refuses one that would not arrive as it is.
+fn read_message() -> anyhow::Result<Vec<u8>> {
+    match read_line(&mut io::stdin().lock()).context("no message on standard input")? {
+        None => bail!("no message on standard input"),
+        Some(Line { end: End::Nul, .. }) => {
+            bail!("the message on standard input has a NUL in it, which would end it early")
+        }
+        Some(line) => Ok(line.bytes),
+    }
+}
+
+/// Speaks to the person at the keyboard, on standard error and in one write (`eprint!` writes in
+/// pieces, and panics where standard error is lost).
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,149 @@
+//! `greet-server`: greets one client after another and shows the line that each of them sends.
+
+use std::io::{self, IsTerminal};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::num::NonZeroU64;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
+use greet::deadline::parse_timeout;
+use greet::line::{LIMIT, write_line};
+use greet::server::Session;
+use greet::terminal::{escape, show};
+
+/// Stands for the client's IP address in a greeting.
+const PEER: &str = "{peer}";
+
+/// The wait after a failed `accept`: what makes it fail, such as too many open files, seldom goes
+/// away at once, and the loop must not spin until it does.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Greets one TCP client after another and writes the line that each of them sends to standard
+/// output.
+#[derive(Parser)]
+#[command(
+    name = "greet-server",
+    version,
+    allow_negative_numbers = true,
+    after_help = "\
+Examples:
+  greet-server                               serve until interrupted
+  greet-server -b 127.0.0.1 >>messages.log   serve this machine only, keep every message
+  line=$(greet-server -n 1 2>/dev/null)      receive one line in a script
+
+Exit status: 0 after N messages, 1 on failure, 2 for bad arguments."
+)]
+struct Options {
+    /// TCP port to listen on; 0 picks a free one
+    #[arg(short, long, default_value_t = 65432)]
+    port: u16,
+
+    /// Local address or host name to listen on; 0.0.0.0 is every IPv4 interface
+    #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    bind: String,
+
+    /// One line to greet with; {peer} becomes the client's IP address
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(default_value = "Connect succeed. Please send a message to me")]
+    #[arg(value_parser = parse_greeting)]
+    greeting: String,
+
+    /// Seconds that one client may hold the server, from accept to close; decimals allowed
+    #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
+    timeout: Duration,
+
+    /// Exit after N messages; a client that leaves none does not count [default: never]
+    #[arg(short = 'n', long, value_name = "N")]
+    messages: Option<NonZeroU64>,
+}
+
+fn main() -> ExitCode {
+    match serve(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(&escape(format!("greet-server: {error:#}").as_bytes()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The seven steps of a TCP server.
+fn serve(options: &Options) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let on_terminal = stdout.is_terminal();
+    let mut messages_left = options.messages.map(NonZeroU64::get);
+
+    // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself and
+    // queues them (the backlog) until they are accepted.
+    let listener = listen(&options.bind, options.port)?;
+    log(&format!("listening on {}", listener.local_addr()?));
+
+    while messages_left != Some(0) {
+        // 4. accept
+        let (connection, address) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                log(&format!("cannot accept a client: {error}"));
+                thread::sleep(PAUSE);
+                continue;
+            }
+        };
+        let mut session = Session::new(connection, options.timeout);
+        let peer = SocketAddr::new(address.ip().to_canonical(), address.port());
+        log(&format!("{peer} connected"));
+
+        // 5. send, 6. receive
+        let greeting = options.greeting.replace(PEER, &peer.ip().to_string());
+        match session.greet(&greeting).and_then(|()| session.receive()) {
+            Ok(Some(message)) => {
+                // Shown before the close, which tells the client that its message is safe.
+                show(&mut stdout, on_terminal, &message)
+                    .with_context(|| format!("cannot show the message from {peer}"))?;
+                log(&format!("{peer} {} bytes received", message.len()));
+                messages_left = messages_left.map(|left| left.saturating_sub(1));
+                // 7. close
+                session.close();
+            }
+            Ok(None) => log(&format!("{peer} closed without a message")),
+            Err(error) => log(&format!("{peer} failed: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// Listens on the first of the host's addresses that can be had.
+fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("cannot listen on {host}:{port}"))?
+        .collect();
+    TcpListener::bind(addresses.as_slice()).with_context(|| {
+        let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        format!("cannot listen on {}", addresses.join(" or "))
+    })
+}
+
+/// Takes a greeting that is one line within the limit, even for a client with the longest address.
+fn parse_greeting(greeting: &str) -> Result<String, String> {
+    let longest_address = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)).to_string();
+    if greeting.contains(['\r', '\n', '\0']) {
+        Err("must be one line, without a NUL".into())
+    } else if greeting.replace(PEER, &longest_address).len() > LIMIT {
+        Err(format!(
+            "must be at most {LIMIT} bytes, with the longest IP address"
+        ))
+    } else {
+        Ok(greeting.into())
+    }
+}
+
+/// Tells the story on standard error. Where that is lost, the service goes on without it
+/// (`eprintln!` would panic).
+fn log(text: &str) {
+    let _ = write_line(&mut io::stderr(), text.as_bytes());
+}

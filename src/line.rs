@@ -1,0 +1,91 @@
+//! A line: what travels in either direction, and what is read from standard input.
+
+use std::io::{self, BufRead, ErrorKind, Write};
+
+/// The most bytes a line may have, its end not counted.
+///
+/// Without a limit, a peer that never ends its line fills the memory.
+pub const LIMIT: usize = 65_536;
+
+/// A line, as [`read_line`] found it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The bytes before the end, in whatever encoding they came.
+    pub bytes: Vec<u8>,
+    /// What ended them.
+    pub end: End,
+}
+
+/// What ended a [`Line`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// An LF; one CR right before it is dropped with it.
+    LineFeed,
+    /// A NUL: C programs send their string with its terminator, and often a whole uninitialised
+    /// buffer behind it.
+    Nul,
+    /// The peer's orderly close, or the end of a file.
+    EndOfStream,
+}
+
+/// Reads the bytes up to the first LF, NUL or end of stream; `None` if the stream ends before the
+/// first byte.
+///
+/// TCP carries bytes, not messages (RFC 9293, section 2.2): a line may come in pieces, or together
+/// with the next one, so one `read` is never taken for one line. What follows the line stays in
+/// `reader`.
+///
+/// # Errors
+///
+/// What `reader` fails with, or [`InvalidData`](ErrorKind::InvalidData) as soon as the line is
+/// known to exceed [`LIMIT`] bytes. What was read until then is gone: half a line is not a line.
+pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
+    let mut bytes = Vec::new();
+    loop {
+        let piece = match reader.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            piece => piece?,
+        };
+        let text = piece
+            .split(|byte| matches!(byte, b'\n' | b'\0'))
+            .next()
+            .unwrap_or_default();
+        let end = match piece.get(text.len()) {
+            Some(b'\n') => Some(End::LineFeed),
+            Some(_) => Some(End::Nul),
+            None if piece.is_empty() => Some(End::EndOfStream),
+            None => None,
+        };
+        bytes.extend_from_slice(text);
+        let used = piece.len().min(text.len().saturating_add(1));
+        reader.consume(used);
+
+        // Asked of the whole line, because the CR may have come in an earlier piece than its LF.
+        let ends_with_cr = bytes.ends_with(b"\r");
+        if ends_with_cr && end == Some(End::LineFeed) {
+            bytes.pop();
+        }
+        // A CR behind a full line may still turn out to belong to the line's end.
+        let undecided = usize::from(ends_with_cr && end.is_none());
+        if bytes.len() > LIMIT.saturating_add(undecided) {
+            let reason = format!("no line end within {LIMIT} bytes");
+            return Err(io::Error::new(ErrorKind::InvalidData, reason));
+        }
+        match end {
+            Some(End::EndOfStream) if bytes.is_empty() => return Ok(None),
+            Some(end) => return Ok(Some(Line { bytes, end })),
+            None => {}
+        }
+    }
+}
+
+/// Writes `text` and one LF in one call, so that a line is neither sent in two packets nor mixed
+/// with another program's.
+///
+/// # Errors
+///
+/// What `writer` fails with.
+pub fn write_line(writer: &mut impl Write, text: &[u8]) -> io::Result<()> {
+    writer.write_all(&[text, b"\n"].concat())?;
+    writer.flush()
+}

@@ -1,0 +1,41 @@
+//! What a peer sent, made safe to look at.
+
+use std::io::{self, Write};
+
+use crate::line::write_line;
+
+/// Writes a line to whoever reads `output`: escaped for a person at a terminal, unchanged for a
+/// program.
+///
+/// # Errors
+///
+/// What `output` fails with.
+pub fn show(output: &mut impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
+    if on_terminal {
+        write_line(output, escape(line).as_bytes())
+    } else {
+        write_line(output, line)
+    }
+}
+
+/// The text with everything escaped that could give orders to a terminal or make text look like
+/// other text: control characters but TAB, bidirectional controls (Unicode Standard Annex 9,
+/// section 2), and, as `\xNN`, bytes that are not UTF-8.
+#[must_use]
+pub fn escape(text: &[u8]) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\t' => safe.push(character),
+                '\0'..='\x1F'
+                | '\x7F'..='\u{9F}'
+                | '\u{202A}'..='\u{202E}'
+                | '\u{2066}'..='\u{2069}' => safe.extend(character.escape_default()),
+                _ => safe.push(character),
+            }
+        }
+        safe.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    safe
+}
