@@ -1,0 +1,95 @@
+//! The other side of a connection, by its habits: the good, the clumsy and the hostile.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::programs::PATIENCE;
+
+/// Reads one line, byte by byte, so that nothing behind it is taken.
+pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
+    let bytes = stream.bytes().map(Result::unwrap);
+    bytes.take_while(|byte| *byte != b'\n').collect()
+}
+
+/// Reads to the orderly close; an error means that there was none.
+pub fn hear_all(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard)?;
+    Ok(heard)
+}
+
+/// Sends a message, half-closes, and hears the server out.
+pub fn say(mut stream: &TcpStream, message: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(message)?;
+    stream.shutdown(Shutdown::Write)?;
+    hear_all(stream)
+}
+
+/// Sends some bytes, then resets the connection: that is what a system does when a program closes
+/// a socket with bytes that it has not read, here the greeting.
+pub fn reset_after(mut stream: TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    stream.peek(&mut [0]).unwrap();
+}
+
+/// Sends a few bytes now and then, until the other side has enough of it.
+pub fn drip(mut stream: &TcpStream, bytes: &[u8]) {
+    while stream.write_all(bytes).is_ok() {
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Sends up to `most` bytes without a line end; returns how many went out before that failed.
+pub fn flood(mut stream: &TcpStream, most: usize) -> usize {
+    let piece = [b'x'; 65_536];
+    let mut sent = 0;
+    while sent < most && stream.write_all(&piece).is_ok() {
+        sent += piece.len();
+    }
+    sent
+}
+
+/// A server that is not ours: takes one client and behaves as told.
+pub fn serve_once<T: Send + 'static>(
+    behave: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (u16, JoinHandle<T>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        behave(stream)
+    });
+    (port, server)
+}
+
+/// A port of this machine on which nothing listens.
+pub fn closed_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Numbers without a pattern, the same in every run (xorshift).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: usize) -> Self {
+        Self(seed as u64 + 88_172_645_463_325_252)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Up to 255 bytes, of all values.
+    pub fn bytes(&mut self) -> Vec<u8> {
+        (0..self.next() % 256)
+            .map(|_| self.next().to_le_bytes()[0])
+            .collect()
+    }
+}

@@ -1,0 +1,245 @@
+//! The two programs, started as a user would start them and gone when the test is over.
+
+use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+/// More than anything takes here on the busiest machine: what takes longer will never come.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running program, its output and its errors line by line.
+pub struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Receiver<Vec<u8>>,
+    errors: Receiver<Vec<u8>>,
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Remains {
+    pub status: ExitStatus,
+    pub output: String,
+    pub errors: String,
+}
+
+impl Program {
+    /// Starts a command, with every standard stream at hand that the test has not yet redirected.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        Self {
+            input: child.stdin.take(),
+            output: lines_of(child.stdout.take()),
+            errors: lines_of(child.stderr.take()),
+            child,
+        }
+    }
+
+    /// The next line on standard output, its end included.
+    pub fn output(&self) -> Vec<u8> {
+        self.output
+            .recv_timeout(PATIENCE)
+            .expect("a line on standard output")
+    }
+
+    /// The next line on standard error, without its end.
+    pub fn error(&self) -> String {
+        let line = self
+            .errors
+            .recv_timeout(PATIENCE)
+            .expect("a line on standard error");
+        String::from_utf8(line)
+            .unwrap()
+            .trim_end_matches('\n')
+            .into()
+    }
+
+    /// Types `text`, and the end of input behind it; fails if the program ends before it has read
+    /// all.
+    pub fn type_in(&mut self, text: &[u8]) -> io::Result<()> {
+        self.input.take().unwrap().write_all(text)
+    }
+
+    /// Waits until the program ends by itself.
+    pub fn end(mut self) -> Remains {
+        self.input = None;
+        let output = rest_of(&self.output);
+        let errors = rest_of(&self.errors);
+        Remains {
+            status: self.child.wait().unwrap(),
+            output,
+            errors,
+        }
+    }
+
+    /// Ends the program.
+    pub fn stop(mut self) -> Remains {
+        self.child.kill().unwrap();
+        self.end()
+    }
+
+    /// The most memory the program has had so far, in kB.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
+    /// How many files the program has open.
+    #[cfg(target_os = "linux")]
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .unwrap()
+            .count()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads lines as they come, so that the program never waits for the test.
+fn lines_of(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(stream) = stream {
+        thread::spawn(move || {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).unwrap_or(0) > 0 {
+                if sender.send(std::mem::take(&mut line)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    receiver
+}
+
+fn rest_of(lines: &Receiver<Vec<u8>>) -> String {
+    let mut rest = Vec::new();
+    loop {
+        match lines.recv_timeout(PATIENCE) {
+            Ok(line) => rest.extend(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return String::from_utf8_lossy(&rest).into_owned();
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the program does not end"),
+        }
+    }
+}
+
+fn piped(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// `greet-server`, to be started.
+pub fn server_command() -> Command {
+    piped(env!("CARGO_BIN_EXE_greet-server"))
+}
+
+/// `greet-client`, to be started.
+pub fn client_command() -> Command {
+    piped(env!("CARGO_BIN_EXE_greet-client"))
+}
+
+/// A running `greet-server`.
+pub struct Server {
+    pub program: Program,
+    pub port: u16,
+}
+
+impl Server {
+    /// Starts `greet-server` with some arguments more.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::from(
+            server_command()
+                .args(["--bind", "127.0.0.1"])
+                .args(arguments),
+        )
+    }
+
+    /// Starts a server on a free port, and learns the port from its first line as a script would.
+    pub fn from(command: &mut Command) -> Self {
+        let program = Program::start(command.args(["--port", "0"]));
+        Self {
+            port: port_in(&program.error()),
+            program,
+        }
+    }
+
+    /// Connects to the server, as a client that is not ours.
+    pub fn connect(&self) -> TcpStream {
+        connect(self.port)
+    }
+
+    /// How the client with this address ended, in the server's next two lines.
+    pub fn story_of(&self, address: SocketAddr) -> String {
+        assert_eq!(self.program.error(), format!("{address} connected"));
+        let ending = self.program.error();
+        ending
+            .strip_prefix(&format!("{address} "))
+            .expect(&ending)
+            .into()
+    }
+
+    /// Fails unless the server takes a message just now, behind everything that came before.
+    pub fn serves(&self) {
+        let status = client_of(self.port, b"still there?\n").status;
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// The port that a server says it listens on.
+pub fn port_in(line: &str) -> u16 {
+    let address: SocketAddr = line
+        .strip_prefix("listening on ")
+        .expect(line)
+        .parse()
+        .unwrap();
+    address.port()
+}
+
+/// An output that nobody reads any more.
+pub fn lost() -> PipeWriter {
+    io::pipe().unwrap().1
+}
+
+/// Connects to a port of this machine.
+pub fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Starts `greet-client` for a port of this machine.
+pub fn start_client(port: u16, arguments: &[&str]) -> Program {
+    let port = port.to_string();
+    Program::start(
+        client_command()
+            .args(["127.0.0.1", "--port", &port])
+            .args(arguments),
+    )
+}
+
+/// Runs `greet-client` with `input` on its standard input.
+pub fn client_of(port: u16, input: &[u8]) -> Remains {
+    let mut client = start_client(port, &["--timeout", "20"]);
+    // One that has read as much as it wants may be gone.
+    let _ = client.type_in(input);
+    client.end()
+}
