@@ -40,7 +40,7 @@ fn sends_one_line_and_half_closes() {
 
 #[test]
 fn prints_whatever_the_server_still_sends_line_by_line() {
-    let (remains, _) = client_at(b"hi\n", |mut server| {
+    let (remains, ()) = client_at(b"hi\n", |mut server| {
         server.write_all(b"hello\r\nearly\n").unwrap();
         hear_all(&server).unwrap();
         server.write_all(b"\nlate\0\0\0\n\0no end").unwrap();
@@ -66,7 +66,7 @@ fn understands_a_server_that_sends_its_strings_with_their_terminator() {
 
 #[test]
 fn refuses_what_is_not_one_line_before_anything_is_sent() {
-    let too_long = [b'x'; 65_537];
+    let too_long = vec![b'x'; 65_537];
     let cases: [(&[u8], &str); 5] = [
         (b"", "no message"),
         (b"early\0end\n", "NUL"),
@@ -173,7 +173,7 @@ fn fails_when_the_server_resets_instead_of_greeting() {
 
 #[test]
 fn does_not_take_a_reset_for_delivery() {
-    let (remains, ()) = client_at(&[b'x'; 60_000], |mut server| {
+    let (remains, ()) = client_at(&vec![b'x'; 60_000], |mut server| {
         server.write_all(b"hello\n").unwrap();
         // Closing with a part of the message unread resets the connection.
         server.peek(&mut [0]).unwrap();

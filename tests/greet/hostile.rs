@@ -79,7 +79,7 @@ fn a_client_that_does_not_stop_sending_after_its_line_does_not_delay_the_next() 
 #[test]
 fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_refused() {
     let server = Server::start(&[]);
-    let longest = [b'x'; 65_536];
+    let longest = vec![b'x'; 65_536];
     for (sent, ending) in [
         ([&longest[..], b"\n"].concat(), "65536 bytes received"),
         ([&longest[..], b"\r\n"].concat(), "65536 bytes received"),
@@ -246,7 +246,7 @@ fn shows_each_good_message_once_among(attacks: usize) {
             }
         }
     };
-    thread::scope(|scope| (0..16).for_each(|_| _ = scope.spawn(&work)));
+    thread::scope(|scope| (0..16).for_each(|_| _ = scope.spawn(work)));
 
     let (files_after, memory_after) = burden_of(&server);
     assert_eq!(files_after, files);

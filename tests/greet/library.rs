@@ -10,24 +10,34 @@ use greet::terminal::{escape, show};
 
 use crate::peers::closed_port;
 
-fn line(bytes: &[u8], end: End) -> Option<Line> {
-    Some(Line {
-        bytes: bytes.to_vec(),
-        end,
-    })
+fn line(bytes: &[u8], end: End) -> Line {
+    let bytes = bytes.to_vec();
+    Line { bytes, end }
 }
 
 #[test]
 fn a_line_ends_at_a_line_feed_a_nul_or_the_end_and_leaves_the_rest() {
     let mut reader: &[u8] = b"one\r\ntwo\0\n\0\r\n\rthree\r";
-    assert_eq!(read_line(&mut reader).unwrap(), line(b"one", End::LineFeed));
-    assert_eq!(read_line(&mut reader).unwrap(), line(b"two", End::Nul));
-    assert_eq!(read_line(&mut reader).unwrap(), line(b"", End::LineFeed));
-    assert_eq!(read_line(&mut reader).unwrap(), line(b"", End::Nul));
-    assert_eq!(read_line(&mut reader).unwrap(), line(b"", End::LineFeed));
     assert_eq!(
         read_line(&mut reader).unwrap(),
-        line(b"\rthree\r", End::EndOfStream)
+        Some(line(b"one", End::LineFeed))
+    );
+    assert_eq!(
+        read_line(&mut reader).unwrap(),
+        Some(line(b"two", End::Nul))
+    );
+    assert_eq!(
+        read_line(&mut reader).unwrap(),
+        Some(line(b"", End::LineFeed))
+    );
+    assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"", End::Nul)));
+    assert_eq!(
+        read_line(&mut reader).unwrap(),
+        Some(line(b"", End::LineFeed))
+    );
+    assert_eq!(
+        read_line(&mut reader).unwrap(),
+        Some(line(b"\rthree\r", End::EndOfStream))
     );
     assert_eq!(read_line(&mut reader).unwrap(), None);
 }
@@ -37,19 +47,25 @@ fn it_does_not_matter_where_the_bytes_are_split() {
     let text = b"\r\r\nhi\r\n\0\r";
     for size in 1..=text.len() {
         let mut reader = BufReader::with_capacity(size, &text[..]);
-        assert_eq!(read_line(&mut reader).unwrap(), line(b"\r", End::LineFeed));
-        assert_eq!(read_line(&mut reader).unwrap(), line(b"hi", End::LineFeed));
-        assert_eq!(read_line(&mut reader).unwrap(), line(b"", End::Nul));
         assert_eq!(
             read_line(&mut reader).unwrap(),
-            line(b"\r", End::EndOfStream)
+            Some(line(b"\r", End::LineFeed))
+        );
+        assert_eq!(
+            read_line(&mut reader).unwrap(),
+            Some(line(b"hi", End::LineFeed))
+        );
+        assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"", End::Nul)));
+        assert_eq!(
+            read_line(&mut reader).unwrap(),
+            Some(line(b"\r", End::EndOfStream))
         );
     }
 }
 
 #[test]
 fn the_limit_counts_a_line_without_its_end() {
-    let longest = [b'x'; LIMIT];
+    let longest = vec![b'x'; LIMIT];
     for end in [&b"\n"[..], b"\r\n", b"\0", b""] {
         for size in [1, 7, LIMIT, LIMIT + 1, LIMIT + 2] {
             let text = [&longest, end].concat();

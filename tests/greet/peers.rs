@@ -1,6 +1,6 @@
 //! The other side of a connection, by its habits: the good, the clumsy and the hostile.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -9,8 +9,11 @@ use crate::programs::PATIENCE;
 
 /// Reads one line, byte by byte, so that nothing behind it is taken.
 pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
-    let bytes = stream.bytes().map(Result::unwrap);
-    bytes.take_while(|byte| *byte != b'\n').collect()
+    let mut line = Vec::new();
+    BufReader::with_capacity(1, stream)
+        .read_until(b'\n', &mut line)
+        .unwrap();
+    line
 }
 
 /// Reads to the orderly close; an error means that there was none.
@@ -43,7 +46,7 @@ pub fn drip(mut stream: &TcpStream, bytes: &[u8]) {
 
 /// Sends up to `most` bytes without a line end; returns how many went out before that failed.
 pub fn flood(mut stream: &TcpStream, most: usize) -> usize {
-    let piece = [b'x'; 65_536];
+    let piece = vec![b'x'; 65_536];
     let mut sent = 0;
     while sent < most && stream.write_all(&piece).is_ok() {
         sent += piece.len();
