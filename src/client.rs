@@ -84,7 +84,9 @@ impl Session {
         let server = self.reader.get_mut();
         server.deadline = Deadline::after(timeout);
         write_line(server, message)?;
-        server.stream.shutdown(Shutdown::Write)?;
+        // Fails only where there is no connection any more (shutdown(2), ENOTCONN).
+        let reset = |_| io::Error::from(ErrorKind::ConnectionReset);
+        server.stream.shutdown(Shutdown::Write).map_err(reset)?;
 
         let mut rest = Cursor::new(early).chain(self.reader);
         let lines = iter::from_fn(move || read_line(&mut rest).transpose());

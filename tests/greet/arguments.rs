@@ -30,7 +30,7 @@ fn any_time_that_the_clock_can_count_will_do() {
     for timeout in ["9e18", "1e9", "3600.5"] {
         let server = Server::start(&["--timeout", timeout]);
         let mut client = start_client(server.port, &["--timeout", timeout]);
-        client.type_in(b"hi\n").unwrap();
+        client.type_in(b"hi\n");
         assert!(client.end().status.success());
     }
     let server = Server::start(&["--timeout", "1e-9"]);

@@ -68,7 +68,7 @@ fn they_meet_on_ipv6_and_by_name() {
         let server = Server::from(server_command().args(["--bind", bind, "-g", "hello {peer}"]));
         let port = server.port.to_string();
         let mut client = Program::start(client_command().args([host, "-p", &port]));
-        client.type_in(b"over here\n").unwrap();
+        client.type_in(b"over here\n");
         let client = client.end();
         assert!(client.status.success(), "{client:?}");
         assert!(["hello ::1\n", "hello 127.0.0.1\n"].contains(&client.output.as_str()));
