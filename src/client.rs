@@ -88,8 +88,8 @@ impl Session {
         let reset = |_| io::Error::from(ErrorKind::ConnectionReset);
         server.stream.shutdown(Shutdown::Write).map_err(reset)?;
 
-        let mut rest = Cursor::new(early).chain(self.reader);
-        let lines = iter::from_fn(move || read_line(&mut rest).transpose());
+        let mut replies = Cursor::new(early).chain(self.reader);
+        let lines = iter::from_fn(move || read_line(&mut replies).transpose());
         // The terminator of a C server's string, behind its line end, is not a line.
         Ok(lines
             .filter(|line| !matches!(line, Ok(Line { bytes, end: End::Nul }) if bytes.is_empty())))

@@ -1,0 +1,274 @@
+//! What the guarantees cost: `greet-server` side by side with a bare loop that gives none of them.
+//!
+//! Every figure is a ratio, or a count, of the real programs in this run. Sessions are measured in
+//! short rounds, the two servers by turns, and the median of the rounds' ratios is printed, so that
+//! a busy machine disturbs both alike.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_precision_loss,
+    reason = "a benchmark may fail by panicking, and its numbers are small"
+)]
+
+use std::env;
+use std::fs;
+use std::io::{Read, Write, stdout};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
+const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
+const ROUNDS: usize = 100;
+const SESSIONS_PER_ROUND: usize = 480;
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    if arguments
+        .get(1)
+        .is_some_and(|argument| argument == "bare-loop")
+    {
+        bare_loop(arguments[2].parse().unwrap());
+    }
+
+    println!(
+        "{:52} {:>9} {:>12}   must reach",
+        "", "bare loop", "greet-server"
+    );
+    for clients in [1, 16] {
+        let (rate, time) = compare_sessions(clients);
+        row(
+            &format!("sessions per second, {clients} at a time"),
+            rate,
+            "at least 0.95",
+        );
+        row(
+            &format!("processor time per session, {clients} at a time"),
+            time,
+            "at most 1.10",
+        );
+    }
+    let calls = system_calls().map_or("no strace".into(), |calls| format!("{calls:.1}"));
+    println!(
+        "{:52} {:>9} {calls:>12}   at most 12",
+        "system calls per session", ""
+    );
+    let [early, late] = peak_memory();
+    println!(
+        "{:52} {:>9} {early:>12}",
+        "peak memory after 10,000 sessions, KiB", ""
+    );
+    println!(
+        "{:52} {:>9} {late:>12}   at most 3072, no growth",
+        "peak memory after 100,000 sessions, KiB", ""
+    );
+    println!(
+        "\n{:52} {:>9} {:>12}   must reach",
+        "", "nc -N", "greet-client"
+    );
+    row(
+        "time of one exchange, whole process",
+        compare_clients(),
+        "at most 1.00",
+    );
+    println!(
+        "\nThe bare loop accepts, writes the greeting, reads once, prints and closes. What the server \
+         does beyond it:\nit keeps a deadline, frames the message, tells its story, and reads until \
+         the client has closed, so that no\nclient is reset. The last of these costs most: one more \
+         wait for the client in each session."
+    );
+}
+
+/// The loop of the tutorials.
+fn bare_loop(port: u16) -> ! {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(b"Connect succeed. Please send a message to me\n");
+        let mut buffer = [0; 256];
+        let length = stream.read(&mut buffer).unwrap_or(0);
+        print!("{}", String::from_utf8_lossy(&buffer[..length]));
+        let _ = stdout().flush();
+    }
+}
+
+/// A server whose output and story nobody reads.
+struct Server {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(program: &str, arguments: &[&str]) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let mut command = Command::new(program);
+        command.args(arguments).arg(address.port().to_string());
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while TcpStream::connect(address).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Self { process, address }
+    }
+
+    fn greet() -> Self {
+        Self::start(SERVER, &["--port"])
+    }
+
+    fn bare() -> Self {
+        Self::start(
+            env::current_exe().unwrap().to_str().unwrap(),
+            &["bare-loop"],
+        )
+    }
+
+    /// Runs sessions, some at a time; returns the seconds they took.
+    fn serve(&self, sessions: usize, clients: usize) -> f64 {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| (0..sessions / clients).for_each(|_| exchange(self.address)));
+            }
+        });
+        start.elapsed().as_secs_f64()
+    }
+
+    /// The processor time used so far, in nanoseconds: proc(5), /proc/PID/schedstat.
+    fn processor_time(&self) -> Option<f64> {
+        let times = fs::read_to_string(format!("/proc/{}/schedstat", self.process.id())).ok()?;
+        times.split_whitespace().next()?.parse().ok()
+    }
+
+    /// The most memory resident so far, in KiB: proc(5), /proc/PID/status.
+    fn peak_memory(&self) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim_end_matches("kB").trim().into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One session, as a client without frills has it.
+fn exchange(address: SocketAddr) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut buffer = [0; 256];
+    let _ = stream.read(&mut buffer).unwrap();
+    stream.write_all(b"hello\n").unwrap();
+    let _ = stream.shutdown(Shutdown::Write);
+    while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
+}
+
+/// The server's sessions per second and processor time per session, each relative to the bare loop.
+fn compare_sessions(clients: usize) -> (Option<f64>, Option<f64>) {
+    let (bare, greet) = (Server::bare(), Server::greet());
+    let (mut rates, mut times) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let [(bare_duration, bare_time), (duration, time)] = [&bare, &greet].map(|server| {
+            let before = server.processor_time();
+            let duration = server.serve(SESSIONS_PER_ROUND, clients);
+            let time = server
+                .processor_time()
+                .zip(before)
+                .map(|(after, before)| after - before);
+            (duration, time)
+        });
+        // The first round is for warming up.
+        if round > 0 {
+            rates.push(bare_duration / duration);
+            times.extend(
+                time.zip(bare_time)
+                    .map(|(time, bare_time)| time / bare_time),
+            );
+            eprint!("\r{clients} at a time: round {round} of {ROUNDS} ");
+        }
+    }
+    eprintln!();
+    (median(rates), median(times))
+}
+
+/// System calls per session with default options, counted by strace(1) where it is installed.
+fn system_calls() -> Option<f64> {
+    const SESSIONS: usize = 1_000;
+    let counts = env::temp_dir().join(format!("greet-calls-{}", std::process::id()));
+    let (sessions, file) = (SESSIONS.to_string(), counts.to_str()?);
+    let traced = ["-c", "-o", file, SERVER, "--messages", &sessions, "--port"];
+    Command::new("strace")
+        .arg("-V")
+        .stdout(Stdio::null())
+        .status()
+        .ok()?;
+    let mut server = Server::start("strace", &traced);
+    server.serve(SESSIONS, 1);
+    server.process.wait().ok()?;
+    let table = fs::read_to_string(&counts).ok()?;
+    fs::remove_file(counts).ok()?;
+    let total = table.lines().find(|line| line.ends_with(" total"))?;
+    let calls: f64 = total.split_whitespace().nth(3)?.parse().ok()?;
+    Some(calls / SESSIONS as f64)
+}
+
+/// The server's peak memory after 10,000 and after 100,000 sessions.
+fn peak_memory() -> [String; 2] {
+    let server = Server::greet();
+    [10_000, 90_000].map(|sessions| {
+        eprintln!("{sessions} sessions for the memory");
+        server.serve(sessions, 16);
+        server.peak_memory().unwrap_or("no /proc".into())
+    })
+}
+
+/// The time of a whole `greet-client`, relative to that of `nc -N`.
+fn compare_clients() -> Option<f64> {
+    let server = Server::greet();
+    let port = server.address.port().to_string();
+    eprintln!("clients by turns");
+    let mut ratios = Vec::new();
+    for _ in 0..500 {
+        let greet = run(CLIENT, &["127.0.0.1", "--port", &port])?;
+        ratios.push(greet / run("nc", &["-N", "127.0.0.1", &port])?);
+    }
+    median(ratios)
+}
+
+/// Runs a client with a line on its standard input; returns the seconds it took.
+fn run(program: &str, arguments: &[&str]) -> Option<f64> {
+    let start = Instant::now();
+    let mut command = Command::new(program);
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .ok()?;
+    child.stdin.take()?.write_all(b"hello\n").ok()?;
+    child
+        .wait()
+        .ok()?
+        .success()
+        .then(|| start.elapsed().as_secs_f64())
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+fn row(measure: &str, ratio: Option<f64>, goal: &str) {
+    let ratio = ratio.map_or("not here".into(), |ratio| format!("{ratio:.2}"));
+    println!("{measure:52} {:>9} {ratio:>12}   {goal}", "1.00");
+}
