@@ -32,11 +32,9 @@ impl Session {
         let untried = (1..=u32::try_from(addresses.len()).unwrap_or(u32::MAX)).rev();
         let mut failures = Vec::new();
         for (address, untried) in iter::zip(addresses, untried) {
-            #[expect(
-                clippy::arithmetic_side_effects,
-                reason = "untried counts down to 1, not 0"
-            )]
-            let share = deadline.remaining().map(|remaining| remaining / untried);
+            let share = deadline
+                .remaining()
+                .map(|left| left.checked_div(untried).unwrap_or(left));
             match share.and_then(|share| TcpStream::connect_timeout(&address, share)) {
                 Ok(stream) => {
                     let reader = BufReader::new(TimedStream::new(stream, deadline));

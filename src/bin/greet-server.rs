@@ -1,7 +1,7 @@
 //! `greet-server`: greets one client after another and shows the line that each of them sends.
 
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::process::ExitCode;
 use std::thread;
@@ -80,7 +80,11 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 
     // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself and
     // queues them (the backlog) until they are accepted.
-    let listener = listen(&options.bind, options.port)?;
+    let (host, port) = (options.bind.as_str(), options.port);
+    let listener = TcpListener::bind((host, port)).with_context(|| match host.parse() {
+        Ok(address) => format!("cannot listen on {}", SocketAddr::new(address, port)),
+        Err(_) => format!("cannot listen on {host}:{port}"),
+    })?;
     log(&format!("listening on {}", listener.local_addr()?));
 
     while messages_left != Some(0) {
@@ -114,18 +118,6 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Listens on the first of the host's addresses that can be had.
-fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
-    let addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .with_context(|| format!("cannot listen on {host}:{port}"))?
-        .collect();
-    TcpListener::bind(addresses.as_slice()).with_context(|| {
-        let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-        format!("cannot listen on {}", addresses.join(" or "))
-    })
 }
 
 /// Takes a greeting that is one line within the limit, even for a client with the longest address.

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::programs::PATIENCE;
 
@@ -39,7 +39,9 @@ pub fn reset_after(mut stream: TcpStream, bytes: &[u8]) {
 
 /// Sends a few bytes now and then, until the other side has enough of it.
 pub fn drip(mut stream: &TcpStream, bytes: &[u8]) {
+    let start = Instant::now();
     while stream.write_all(bytes).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "nobody has enough of it");
         thread::sleep(Duration::from_millis(20));
     }
 }

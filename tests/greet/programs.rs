@@ -3,9 +3,9 @@
 use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// More than anything takes here on the busiest machine: what takes longer will never come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -125,15 +125,17 @@ fn lines_of(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     receiver
 }
 
+/// Everything up to the program's end, which must come in time.
 fn rest_of(lines: &Receiver<Vec<u8>>) -> String {
+    let deadline = Instant::now() + PATIENCE;
     let mut rest = Vec::new();
     loop {
-        match lines.recv_timeout(PATIENCE) {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => rest.extend(line),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
+            Err(RecvTimeoutError::Disconnected) => {
                 return String::from_utf8_lossy(&rest).into_owned();
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the program does not end"),
+            Err(RecvTimeoutError::Timeout) => panic!("the program does not end"),
         }
     }
 }
