@@ -52,7 +52,8 @@ impl Deadline {
         Ok(remaining)
     }
 
-    /// Repeats `attempt`, which waits no longer than it is told, until it ends in more than that.
+    /// Repeats `attempt`, which may wait as long as it is told, until it has a result or the time
+    /// is up.
     fn keep<T>(self, mut attempt: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
         loop {
             match attempt(self.remaining()?.min(LONGEST_WAIT)) {

@@ -79,8 +79,8 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     }
 }
 
-/// Writes `text` and one LF in one call, so that a line is neither sent in two packets nor mixed
-/// with another program's.
+/// Writes `text` and one LF in one call. In two, the LF might wait until the peer acknowledges the
+/// text (Nagle's algorithm, RFC 896), or come after another program's line.
 ///
 /// # Errors
 ///

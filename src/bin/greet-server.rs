@@ -82,6 +82,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     // queues them (the backlog) until they are accepted.
     let (host, port) = (options.bind.as_str(), options.port);
     let listener = TcpListener::bind((host, port)).with_context(|| match host.parse() {
+        // An IPv6 address needs brackets before its port.
         Ok(address) => format!("cannot listen on {}", SocketAddr::new(address, port)),
         Err(_) => format!("cannot listen on {host}:{port}"),
     })?;
