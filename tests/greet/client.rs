@@ -2,10 +2,13 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{closed_port, drip, flood, hear_all, hear_line, serve_once};
-use crate::programs::{PATIENCE, Program, Remains, client_command, client_of, lost, start_client};
+use crate::programs::{
+    PATIENCE, Program, Remains, Server, client_command, client_of, lost, start_client,
+};
 
 /// Runs the client against a server that behaves as told, and returns what is left of both.
 fn client_at<T: Send + 'static>(
@@ -47,6 +50,35 @@ fn prints_whatever_the_server_still_sends_line_by_line() {
     });
     assert!(remains.status.success(), "{remains:?}");
     assert_eq!(remains.output, "hello\nearly\n\nlate\n\nno end\n");
+}
+
+#[test]
+fn prints_what_came_while_the_line_was_typed_in_its_order() {
+    let (port, server) = serve_once(|mut server| {
+        server.write_all(b"hello\nright away\n").unwrap();
+        server
+    });
+    let mut client = start_client(port, &[]);
+    assert_eq!(client.output(), b"hello\n");
+    let mut server = server.join().unwrap();
+    server.write_all(b"a little ").unwrap();
+    client.type_in(b"hi\n");
+    assert_eq!(hear_all(&server).unwrap(), b"hi\n");
+    server.write_all(b"later\n").unwrap();
+    drop(server);
+    let remains = client.end();
+    assert!(remains.status.success());
+    assert_eq!(remains.output, "right away\na little later\n");
+}
+
+#[test]
+fn the_line_may_take_longer_to_type_than_the_server_has_to_answer() {
+    let server = Server::start(&[]);
+    let mut client = start_client(server.port, &["--timeout", "1.5"]);
+    client.output();
+    thread::sleep(Duration::from_millis(1_600));
+    client.type_in(b"hi\n");
+    assert!(client.end().status.success());
 }
 
 #[test]
@@ -164,7 +196,7 @@ fn fails_when_the_server_resets_instead_of_greeting() {
     let port = listener.local_addr().unwrap().port();
     let client = start_client(port, &[]);
     while !has_connection_waiting(port) {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     // Connections that were never accepted are reset when their listener closes.
     drop(listener);

@@ -16,11 +16,12 @@ pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
     line
 }
 
-/// Reads to the orderly close; an error means that there was none.
+/// Reads to the orderly close; an error means that there was none. (A reset right behind the end of
+/// the stream is no error to `read`.)
 pub fn hear_all(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut heard = Vec::new();
     stream.read_to_end(&mut heard)?;
-    Ok(heard)
+    stream.take_error()?.map_or(Ok(heard), Err)
 }
 
 /// Sends a message, half-closes, and hears the server out.
