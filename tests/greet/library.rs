@@ -2,6 +2,8 @@
 
 use std::io::{BufReader, Cursor, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use greet::client::Session;
@@ -9,6 +11,7 @@ use greet::line::{End, LIMIT, Line, read_line, write_line};
 use greet::terminal::{escape, show};
 
 use crate::peers::closed_port;
+use crate::programs::PATIENCE;
 
 fn line(bytes: &[u8], end: End) -> Line {
     let bytes = bytes.to_vec();
@@ -176,4 +179,21 @@ fn every_address_of_a_name_is_tried() {
         .to_string();
     assert!(error.contains(&format!("{closed}: ")), "{error}");
     assert!(error.contains(&format!("; {other}: ")), "{error}");
+}
+
+#[test]
+fn sending_to_a_peer_that_does_not_read_ends_at_the_deadline() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let session = Session::connect(address, PATIENCE).unwrap();
+        let more_than_any_buffer = vec![b'x'; 100_000_000];
+        let sent = session.send(&more_than_any_buffer, Duration::from_millis(300));
+        sender.send(sent.err().map(|error| error.kind())).unwrap();
+    });
+    assert_eq!(
+        receiver.recv_timeout(PATIENCE).unwrap(),
+        Some(ErrorKind::TimedOut)
+    );
 }
