@@ -51,8 +51,7 @@
 //! - [`server`] and [`client`]: the steps of each side.
 //! - [`terminal`]: shows a line to a person without obeying it.
 //!
-//! Nothing here prints, exits or parses arguments; the programs `greet-server` and `greet-client`
-//! do.
+//! Nothing here prints or exits: that is for the programs, `greet-server` and `greet-client`.
 //!
 //! # Example
 //!

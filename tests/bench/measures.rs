@@ -25,11 +25,11 @@ const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
 const PAIRS: usize = 10;
 const ROUNDS: usize = 10;
+const SESSIONS_PER_ROUND: usize = 480;
 /// The processors of the servers and of their clients.
 const SERVERS: &str = "0";
 const CLIENTS: &str = "1";
 const EITHER: &str = "0,1";
-const SESSIONS_PER_ROUND: usize = 480;
 
 fn main() {
     let arguments: Vec<String> = env::args().collect();
@@ -158,6 +158,17 @@ impl Server {
         start.elapsed().as_secs_f64()
     }
 
+    /// Runs one round; returns the seconds it took and the nanoseconds of processor time.
+    fn serve_round(&self, clients: usize) -> (f64, Option<f64>) {
+        let before = self.processor_time();
+        let duration = self.serve(SESSIONS_PER_ROUND, clients);
+        let time = self
+            .processor_time()
+            .zip(before)
+            .map(|(after, before)| after - before);
+        (duration, time)
+    }
+
     /// The processor time used so far, in nanoseconds: proc(5), /proc/PID/schedstat.
     fn processor_time(&self) -> Option<f64> {
         let times = fs::read_to_string(format!("/proc/{}/schedstat", self.process.id())).ok()?;
@@ -194,22 +205,13 @@ fn exchange(address: SocketAddr) {
 /// The server's sessions per second and processor time per session, each relative to the bare loop.
 fn compare_sessions(clients: usize) -> (Option<f64>, Option<f64>) {
     let (mut rates, mut times) = (Vec::new(), Vec::new());
-    // Where the system places a process and its client differs from start to start.
+    // One start may be luckier than the next, most of all without taskset.
     for pair in 1..=PAIRS {
         eprintln!("{clients} at a time: pair {pair} of {PAIRS}");
-        let servers = [Server::bare(), Server::greet()];
+        let (bare, greet) = (Server::bare(), Server::greet());
         for round in 0..=ROUNDS {
-            let [(bare_duration, bare_time), (duration, time)] = servers.each_ref().map(|server| {
-                let before = server.processor_time();
-                let duration = server.serve(SESSIONS_PER_ROUND, clients);
-                (
-                    duration,
-                    server
-                        .processor_time()
-                        .zip(before)
-                        .map(|(after, before)| after - before),
-                )
-            });
+            let (bare_duration, bare_time) = bare.serve_round(clients);
+            let (duration, time) = greet.serve_round(clients);
             // The first round is for warming up.
             if round > 0 {
                 rates.push(bare_duration / duration);

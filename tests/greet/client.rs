@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::peers::{closed_port, drip, flood, hear_all, hear_line, serve_once};
+use crate::peers::{closed_port, drip, flood, greet_and_hear_all, hear_all, hear_line, serve_once};
 use crate::programs::{
     PATIENCE, Program, Remains, Server, client_command, client_of, lost, start_client,
 };
@@ -107,10 +107,7 @@ fn refuses_what_is_not_one_line_before_anything_is_sent() {
         (&[&too_long[..], b"\n"].concat(), "65536"),
     ];
     for (input, reason) in cases {
-        let (remains, heard) = client_at(input, |mut server| {
-            server.write_all(b"hello\n").unwrap();
-            hear_all(&server).unwrap()
-        });
+        let (remains, heard) = client_at(input, greet_and_hear_all);
         failed(&remains, "hello\n", reason);
         assert_eq!(heard, b"");
     }
@@ -118,10 +115,7 @@ fn refuses_what_is_not_one_line_before_anything_is_sent() {
 
 #[test]
 fn reads_no_more_of_standard_input_than_a_line_may_have() {
-    let (port, server) = serve_once(|mut server| {
-        server.write_all(b"hello\n").unwrap();
-        hear_all(&server).unwrap()
-    });
+    let (port, server) = serve_once(greet_and_hear_all);
     let mut client = start_client(port, &[]);
     assert!(
         !client.type_in(&vec![b'x'; 10_000_000]),
@@ -215,9 +209,8 @@ fn does_not_take_a_reset_for_delivery() {
 
 #[test]
 fn gives_up_at_the_deadline_on_a_server_that_does_not_close() {
-    let (port, server) = serve_once(|mut server| {
-        server.write_all(b"hello\n").unwrap();
-        hear_all(&server).unwrap();
+    let (port, server) = serve_once(|server| {
+        greet_and_hear_all(server.try_clone().unwrap());
         // Now there is only a deadline left to end this.
         drip(&server, b"\n");
     });
@@ -234,9 +227,8 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_close() {
 
 #[test]
 fn does_not_show_a_reply_that_is_cut_off() {
-    let (remains, ()) = client_at(b"hi\nunread", |mut server| {
-        server.write_all(b"hello\n").unwrap();
-        hear_all(&server).unwrap();
+    let (remains, ()) = client_at(b"hi\nunread", |server| {
+        greet_and_hear_all(server.try_clone().unwrap());
         flood(&server, 100_000_000);
     });
     failed(&remains, "hello\n", "no line end within 65536 bytes");
@@ -253,10 +245,7 @@ fn names_the_address_and_the_reason_when_nothing_answers() {
 
 #[test]
 fn fails_when_the_greeting_cannot_be_printed() {
-    let (port, server) = serve_once(|mut server| {
-        server.write_all(b"hello\n").unwrap();
-        hear_all(&server).unwrap()
-    });
+    let (port, server) = serve_once(greet_and_hear_all);
     let port = port.to_string();
     let mut command = client_command();
     let mut client = Program::start(command.args(["127.0.0.1", "-p", &port]).stdout(lost()));

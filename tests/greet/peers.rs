@@ -71,6 +71,12 @@ pub fn serve_once<T: Send + 'static>(
     (port, server)
 }
 
+/// As a server that is not ours: greets, and hears the client out.
+pub fn greet_and_hear_all(mut server: TcpStream) -> Vec<u8> {
+    server.write_all(b"hello\n").unwrap();
+    hear_all(&server).unwrap()
+}
+
 /// A port of this machine on which nothing listens.
 pub fn closed_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
