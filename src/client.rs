@@ -5,7 +5,7 @@ use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::deadline::{Deadline, TimedStream};
+use crate::deadline::{Deadline, LINGER, TimedStream};
 use crate::line::{End, LIMIT, Line, read_line, write_line};
 
 /// A connection to a server, until the message is sent.
@@ -19,8 +19,8 @@ impl Session {
     /// Connects to the first of the addresses that answers; `timeout` is for this and the greeting
     /// together.
     ///
-    /// Each address gets an equal share of the time left, because the first may be one where
-    /// nothing ever answers.
+    /// Each address but the last gets half of the time left, because it may be one where nothing
+    /// ever answers: of 60 seconds for three addresses 30, 15 and 15.
     ///
     /// # Errors
     ///
@@ -28,19 +28,19 @@ impl Session {
     /// and why it failed.
     pub fn connect(addresses: impl ToSocketAddrs, timeout: Duration) -> io::Result<Self> {
         let deadline = Deadline::after(timeout);
-        let addresses: Vec<SocketAddr> = addresses.to_socket_addrs()?.collect();
-        let untried = (1..=u32::try_from(addresses.len()).unwrap_or(u32::MAX)).rev();
+        let mut addresses = addresses.to_socket_addrs()?.peekable();
         let mut failures = Vec::new();
-        for (address, untried) in iter::zip(addresses, untried) {
-            let share = deadline
-                .remaining()
-                .map(|left| left.checked_div(untried).unwrap_or(left));
-            match share.and_then(|share| TcpStream::connect_timeout(&address, share)) {
+        while let Some(address) = addresses.next() {
+            let attempt = deadline.remaining().and_then(|left| {
+                let is_last = addresses.peek().is_none();
+                TcpStream::connect_timeout(&address, if is_last { left } else { left / 2 })
+            });
+            match attempt {
                 Ok(stream) => {
                     let reader = BufReader::new(TimedStream::new(stream, deadline));
                     return Ok(Self { reader, address });
                 }
-                Err(error) => failures.push(format!("{address}: {error}")),
+                Err(error) => failures.push(format!("{}: {error}", address.ip())),
             }
         }
         Err(io::Error::other(failures.join("; ")))
@@ -58,39 +58,55 @@ impl Session {
     ///
     /// Those of [`read_line`], the connection's failure, [`TimedOut`](ErrorKind::TimedOut), or
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes instead.
-    pub fn greeting(&mut self) -> io::Result<Vec<u8>> {
+    pub fn receive_greeting(&mut self) -> io::Result<Vec<u8>> {
         let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without a greeting");
         read_line(&mut self.reader)?
             .map(|line| line.bytes)
             .ok_or_else(closed)
     }
 
-    /// Sends the message and half-closes; returns what the server still says, line by line, until
-    /// it has closed in order. `timeout` is for all of this together.
+    /// Sends the message and half-closes; returns the lines that the server still sends, until it
+    /// has closed in order. `timeout`, from now, is for all of this together.
+    ///
+    /// The message is delivered if the iterator comes to its end without an error.
     ///
     /// # Errors
     ///
-    /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server had closed before anything
-    /// was sent, the connection's failure, or [`TimedOut`](ErrorKind::TimedOut); the iterator also
-    /// those of [`read_line`]. After any of them the message is not delivered for sure.
+    /// An error of `send` itself means that nothing was sent:
+    /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed,
+    /// [`InvalidData`](ErrorKind::InvalidData) if it has said more than [`LIMIT`] bytes, or the
+    /// connection's failure. The session is then closed in order.
+    ///
+    /// An error of the iterator means that the message may have arrived: the connection's failure,
+    /// [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`].
     pub fn send(
         mut self,
         message: &[u8],
         timeout: Duration,
-    ) -> io::Result<impl Iterator<Item = io::Result<Line>>> {
-        let early = self.take_early()?;
+    ) -> io::Result<impl Iterator<Item = io::Result<Vec<u8>>>> {
+        let early = self.take_early().inspect_err(|_| self.close(timeout))?;
         let server = self.reader.get_mut();
         server.deadline = Deadline::after(timeout);
-        write_line(server, message)?;
-        // Fails only where there is no connection any more (shutdown(2), ENOTCONN).
-        let reset = |_| io::Error::from(ErrorKind::ConnectionReset);
-        server.stream.shutdown(Shutdown::Write).map_err(reset)?;
+        let sent = write_line(server, message).and_then(|()| {
+            // Fails only where there is no connection any more (shutdown(2), ENOTCONN).
+            let reset = |_| io::Error::from(ErrorKind::ConnectionReset);
+            server.stream.shutdown(Shutdown::Write).map_err(reset)
+        });
 
         let mut replies = Cursor::new(early).chain(self.reader);
-        let lines = iter::from_fn(move || read_line(&mut replies).transpose());
+        let replies = iter::from_fn(move || match read_line(&mut replies) {
+            // A reset right behind the end of the stream is no error to `read`.
+            Ok(None) => {
+                let server = replies.get_ref().1.get_ref();
+                server.stream.take_error().unwrap_or_else(Some).map(Err)
+            }
+            reply => reply.transpose(),
+        });
         // The terminator of a C server's string, behind its line end, is not a line.
-        Ok(lines
-            .filter(|line| !matches!(line, Ok(Line { bytes, end: End::Nul }) if bytes.is_empty())))
+        let replies = replies
+            .filter(|line| !matches!(line, Ok(Line { bytes, end: End::Nul }) if bytes.is_empty()))
+            .map(|line| line.map(|line| line.bytes));
+        Ok(sent.err().map(Err).into_iter().chain(replies))
     }
 
     /// Takes what the server sent behind its greeting, and fails if that ends the stream.
@@ -100,17 +116,29 @@ impl Session {
     fn take_early(&mut self) -> io::Result<Vec<u8>> {
         let mut early = self.reader.buffer().to_vec();
         self.reader.consume(early.len());
+        let room = LIMIT.saturating_add(1).saturating_sub(early.len());
         let stream = &self.reader.get_ref().stream;
         stream.set_nonblocking(true)?;
-        let taken = stream.take(LIMIT as u64).read_to_end(&mut early);
+        let ended = stream.take(room as u64).read_to_end(&mut early);
         stream.set_nonblocking(false)?;
-        match taken {
-            Ok(length) if length < LIMIT => Err(io::Error::new(
+        match ended {
+            // The server waits: there is nothing more to read now.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(early),
+            Err(error) => Err(error),
+            Ok(_) if early.len() > LIMIT => {
+                let reason = format!("the server said more than {LIMIT} bytes");
+                Err(io::Error::new(ErrorKind::InvalidData, reason))
+            }
+            Ok(_) => Err(io::Error::new(
                 ErrorKind::ConnectionAborted,
-                "closed before anything was sent",
+                "the server had closed",
             )),
-            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
-            _ => Ok(early),
         }
+    }
+
+    /// Closes in order without a message, for 0.75 seconds or `timeout` at most. Where a session is
+    /// dropped instead, what the server still says becomes a reset.
+    pub fn close(&mut self, timeout: Duration) {
+        self.reader.get_mut().close(timeout.min(LINGER));
     }
 }

@@ -1,14 +1,21 @@
 //! A deadline, and a TCP stream that keeps one.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// The longest that one system call waits before the clock is looked at again.
-///
-/// So the socket's time-out seldom changes (each change is a system call of its own), and never
-/// is a duration that overflows some system's arithmetic.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The time-outs that [`parse_timeout`] takes, in seconds. Every system's socket options can count
+/// them: Windows stops at 49 days and starts at a millisecond.
+const SECONDS: RangeInclusive<f64> = 0.001..=1_000_000.0;
+
+/// The longest wait for a peer to close once all is said: some round trips around the Earth, and
+/// less than the second that a server's next client may have to wait for it.
+pub(crate) const LINGER: Duration = Duration::from_millis(750);
+
+/// This much of the first bytes goes into a new connection's send buffer without waiting (tcp(7),
+/// `tcp_wmem`), so that a usual line is spared the system call for a time-out.
+const NEVER_WAITS: usize = 4_096;
 
 /// What a read or write past the socket's time-out fails with. On Unix `TimedOut` is another thing:
 /// the connection's own end, because the peer no longer acknowledges (tcp(7), `ETIMEDOUT`).
@@ -18,11 +25,26 @@ const WAIT_IS_OVER: ErrorKind = if cfg!(windows) {
     ErrorKind::WouldBlock
 };
 
+/// Reads a time-out from 0.001 to 1,000,000 seconds, decimals allowed.
+///
+/// # Errors
+///
+/// What it must be instead.
+pub fn parse_timeout(seconds: &str) -> Result<Duration, String> {
+    let number = seconds.parse().ok().filter(|it| SECONDS.contains(it));
+    number
+        .and_then(|number| Duration::try_from_secs_f64(number).ok())
+        .ok_or_else(|| {
+            let (shortest, longest) = SECONDS.into_inner();
+            format!("must be a number of seconds from {shortest} to {longest}")
+        })
+}
+
 /// The instant by which something must be over, however many reads and writes it takes.
 ///
 /// A time-out for each read would not do: a peer that sends one byte a minute never exceeds it.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     start: Instant,
     /// Kept apart, because `Instant + Duration` panics where the sum is beyond the clock.
     timeout: Duration,
@@ -30,12 +52,17 @@ pub struct Deadline {
 
 impl Deadline {
     /// The instant `timeout` from now.
-    #[must_use]
-    pub fn after(timeout: Duration) -> Self {
-        Self {
-            start: Instant::now(),
-            timeout,
-        }
+    pub(crate) fn after(timeout: Duration) -> Self {
+        let start = Instant::now();
+        Self { start, timeout }
+    }
+
+    /// The instant a little before this one, from which it is too late to begin: by 0.75 seconds,
+    /// or by half of a time-out under 1.5 seconds.
+    pub(crate) fn last_call(self) -> Self {
+        let margin = LINGER.min(self.timeout / 2);
+        let timeout = self.timeout.saturating_sub(margin);
+        Self { timeout, ..self }
     }
 
     /// The time left, more than zero.
@@ -43,50 +70,36 @@ impl Deadline {
     /// # Errors
     ///
     /// [`TimedOut`](ErrorKind::TimedOut) if there is none.
-    pub fn remaining(self) -> io::Result<Duration> {
+    pub(crate) fn remaining(self) -> io::Result<Duration> {
         let remaining = self.timeout.saturating_sub(self.start.elapsed());
         if remaining.is_zero() {
-            let reason = format!("timed out after {:?}", self.timeout);
-            return Err(io::Error::new(ErrorKind::TimedOut, reason));
+            return Err(self.missed());
         }
         Ok(remaining)
     }
 
-    /// Repeats `attempt`, which may wait as long as it is told, until it has a result or the time
-    /// is up.
-    fn keep<T>(self, mut attempt: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
-        loop {
-            match attempt(self.remaining()?.min(LONGEST_WAIT)) {
-                Err(error) if error.kind() == WAIT_IS_OVER => {}
-                outcome => return outcome,
-            }
+    /// What reading and writing fail with from then on.
+    pub(crate) fn missed(self) -> io::Error {
+        let reason = format!("timed out after {:?}", self.timeout);
+        io::Error::new(ErrorKind::TimedOut, reason)
+    }
+
+    /// Says in our words that a socket's wait is over.
+    fn explain(self, error: io::Error) -> io::Error {
+        if error.kind() == WAIT_IS_OVER {
+            self.missed()
+        } else {
+            error
         }
     }
 }
 
-/// Reads a time-out given in seconds, decimals allowed.
-///
-/// # Errors
-///
-/// What is wrong with it: not a number, not above zero, or more than the clock can count.
-pub fn parse_timeout(seconds: &str) -> Result<Duration, String> {
-    let number: f64 = seconds.parse().map_err(|_| "not a number")?;
-    let timeout = Duration::try_from_secs_f64(number).map_err(|error| error.to_string())?;
-    if timeout.is_zero() {
-        return Err("must be more than zero".into());
-    }
-    Instant::now()
-        .checked_add(timeout)
-        .ok_or("more than the clock can count")?;
-    Ok(timeout)
-}
-
-/// A TCP stream whose reads and writes all end by one deadline.
+/// A TCP stream on which every wait ends by one deadline.
 #[derive(Debug)]
 pub(crate) struct TimedStream {
     pub(crate) stream: TcpStream,
     pub(crate) deadline: Deadline,
-    read_timeout: Option<Duration>,
+    sent: usize,
 }
 
 impl TimedStream {
@@ -94,31 +107,62 @@ impl TimedStream {
         Self {
             stream,
             deadline,
-            read_timeout: None,
+            sent: 0,
         }
+    }
+
+    /// Looks at the bytes that are there without taking them; `None` if none came in time.
+    ///
+    /// A peek may be repeated after its time-out. A read may not on Windows, where bytes that come
+    /// at that moment may be lost (setsockopt, `SO_RCVTIMEO`).
+    pub(crate) fn peek(&self, buffer: &mut [u8], until: Deadline) -> io::Result<Option<usize>> {
+        let Ok(wait) = until.remaining() else {
+            return Ok(None);
+        };
+        self.limit_reads(wait);
+        match self.stream.peek(buffer) {
+            Err(error) if error.kind() == WAIT_IS_OVER => Ok(None),
+            peeked => peeked.map(Some),
+        }
+    }
+
+    /// Closes in order: ends its own direction, then reads the peer's to its end and throws that
+    /// away, for `linger` at most.
+    ///
+    /// A socket closed with bytes still unread, or still to come, answers with a reset (RFC 1122,
+    /// section 4.2.2.13), which may even take from the peer what it has yet to read.
+    pub(crate) fn close(&mut self, linger: Duration) {
+        // Where the peer has reset the connection both fail, and nothing is left to close.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        self.deadline = Deadline::after(linger);
+        let _ = io::copy(self, &mut io::sink());
+    }
+
+    fn limit_reads(&self, wait: Duration) {
+        // Fails only where both directions are shut down (POSIX, setsockopt, EINVAL), and there no
+        // read waits.
+        let _ = self.stream.set_read_timeout(Some(wait));
     }
 }
 
 impl Read for TimedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.deadline.keep(|wait| {
-            if self.read_timeout.replace(wait) != Some(wait) {
-                // Fails only where both directions are shut down (POSIX, setsockopt, EINVAL), and
-                // there no read waits.
-                let _ = self.stream.set_read_timeout(Some(wait));
-            }
-            self.stream.read(buffer)
-        })
+        self.limit_reads(self.deadline.remaining()?);
+        let read = self.stream.read(buffer);
+        read.map_err(|error| self.deadline.explain(error))
     }
 }
 
 impl Write for TimedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.deadline.keep(|wait| {
+        let wait = self.deadline.remaining()?;
+        self.sent = self.sent.saturating_add(bytes.len());
+        if self.sent > NEVER_WAITS {
             // Sending waits too: for a peer that does not read.
             self.stream.set_write_timeout(Some(wait))?;
-            self.stream.write(bytes)
-        })
+        }
+        let written = self.stream.write(bytes);
+        written.map_err(|error| self.deadline.explain(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -71,7 +71,7 @@
 //! let (connection, _address) = listener.accept()?;
 //! let mut server = server::Session::new(connection, timeout);
 //! server.greet("Please send a message to me")?;
-//! assert_eq!(client.greeting()?, b"Please send a message to me");
+//! assert_eq!(client.receive_greeting()?, b"Please send a message to me");
 //!
 //! let mut replies = client.send("你好".as_bytes(), timeout)?;
 //! assert_eq!(server.receive()?, Some("你好".into()));
@@ -83,6 +83,7 @@
 
 pub mod client;
 pub mod deadline;
+pub mod host;
 pub mod line;
 pub mod server;
 pub mod terminal;

@@ -1,29 +1,37 @@
 //! The server's side of one exchange.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, Read};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::deadline::{Deadline, TimedStream};
+use crate::deadline::{Deadline, LINGER, TimedStream};
 use crate::line::{read_line, write_line};
 
-/// The longest that a client may take to close once its message is there: some round trips around
-/// the Earth, and less than the second that the next client may have to wait for it.
-const LINGER: Duration = Duration::from_millis(750);
+/// The least time for the close, where showing the message took all there was: what the client has
+/// sent by now must not become a reset.
+const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// One client, from accept to close.
+///
+/// To refuse a message, drop the session: the end of a line, unless that was the end of the stream,
+/// is still unread in the system, which therefore answers with a reset. It does the same when the
+/// process is killed.
 #[derive(Debug)]
 pub struct Session {
-    reader: BufReader<TimedStream>,
+    reader: Unread,
 }
 
 impl Session {
     /// Takes an accepted connection; everything with this client is over `timeout` from now.
     #[must_use]
     pub fn new(connection: TcpStream, timeout: Duration) -> Self {
-        let stream = TimedStream::new(connection, Deadline::after(timeout));
         Self {
-            reader: BufReader::new(stream),
+            reader: Unread {
+                stream: TimedStream::new(connection, Deadline::after(timeout)),
+                buffer: vec![0; 8_192],
+                peeked: 0,
+                used: 0,
+            },
         }
     }
 
@@ -33,10 +41,11 @@ impl Session {
     ///
     /// The connection's failure, or [`TimedOut`](io::ErrorKind::TimedOut).
     pub fn greet(&mut self, greeting: &str) -> io::Result<()> {
-        write_line(self.reader.get_mut(), greeting.as_bytes())
+        write_line(&mut self.reader.stream, greeting.as_bytes())
     }
 
-    /// Receives the message; `None` if the client closed without one.
+    /// Receives the message; `None` if the client closed without one. A little before the deadline
+    /// it half-closes, the last call for a client that has yet to send.
     ///
     /// # Errors
     ///
@@ -45,21 +54,66 @@ impl Session {
         Ok(read_line(&mut self.reader)?.map(|line| line.bytes))
     }
 
-    /// Closes in order, and so tells the client that its message was received. To refuse a message,
-    /// drop the session.
-    ///
-    /// A socket closed with bytes still unread, or still to come, answers with a reset (RFC 1122,
-    /// section 4.2.2.13), which may even take the greeting from a client that has yet to read it.
-    /// So the server first ends its own direction, then reads the client's to its end, for 0.75
-    /// seconds at most.
+    /// Closes in order, and so tells the client that its message was shown. What the client still
+    /// sends is read and thrown away, for 0.75 seconds at most.
     pub fn close(mut self) {
-        let client = self.reader.get_mut();
-        let Ok(remaining) = client.deadline.remaining() else {
-            return;
-        };
-        client.deadline = Deadline::after(remaining.min(LINGER));
-        // The message is received, whatever fails from here on; the connection closes on return.
-        let _ = client.stream.shutdown(Shutdown::Write);
-        let _ = io::copy(&mut self.reader, &mut io::sink());
+        let _ = self.reader.take_used();
+        let client = &mut self.reader.stream;
+        let left = client.deadline.remaining().unwrap_or_default();
+        client.close(left.clamp(A_MOMENT, LINGER));
+    }
+}
+
+/// The client's bytes, left unread in the system until more is asked for.
+///
+/// A [`BufReader`](io::BufReader) would take them at once. Then the system would close in order, as
+/// if all was well, for a server that dies before it has shown them.
+#[derive(Debug)]
+struct Unread {
+    stream: TimedStream,
+    buffer: Vec<u8>,
+    /// How much of the buffer is also, and first, in the system.
+    peeked: usize,
+    /// How much of that is consumed.
+    used: usize,
+}
+
+impl Unread {
+    /// Takes from the system what was consumed. This does not wait, as the bytes are there.
+    fn take_used(&mut self) -> io::Result<()> {
+        let mut used = (&self.stream.stream).take(self.used as u64);
+        io::copy(&mut used, &mut io::sink())?;
+        (self.peeked, self.used) = (0, 0);
+        Ok(())
+    }
+}
+
+impl BufRead for Unread {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.peeked {
+            self.take_used()?;
+            let deadline = self.stream.deadline;
+            let mut peeked = self.stream.peek(&mut self.buffer, deadline.last_call())?;
+            if peeked.is_none() {
+                // The last call: a client that sees this end before it has sent does not send, and
+                // what was sent before that is still on its way.
+                let _ = self.stream.stream.shutdown(Shutdown::Write);
+                peeked = self.stream.peek(&mut self.buffer, deadline)?;
+            }
+            self.peeked = peeked.ok_or_else(|| deadline.missed())?;
+        }
+        Ok(self.buffer.get(self.used..self.peeked).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.used = self.peeked.min(self.used.saturating_add(amount));
+    }
+}
+
+impl Read for Unread {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let amount = self.fill_buf()?.read(buffer)?;
+        self.consume(amount);
+        Ok(amount)
     }
 }

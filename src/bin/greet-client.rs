@@ -4,11 +4,11 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use clap::builder::NonEmptyStringValueParser;
 use greet::client::Session;
 use greet::deadline::parse_timeout;
+use greet::host::parse_host;
 use greet::line::{End, Line, read_line};
 use greet::terminal::{escape, show};
 
@@ -29,7 +29,7 @@ happened, 2 for bad arguments."
 )]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = parse_host)]
     host: String,
 
     /// TCP port of the server, 1 to 65535
@@ -63,8 +63,7 @@ fn converse(options: &Options) -> anyhow::Result<()> {
     let interactive = io::stdin().is_terminal();
 
     // 1. create, 2. connect
-    let mut session = Session::connect((options.host.as_str(), options.port), options.timeout)
-        .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))?;
+    let mut session = connect(options)?;
     let server = session.address();
     if interactive {
         tell(&format!("connected to {server}\n"));
@@ -72,36 +71,56 @@ fn converse(options: &Options) -> anyhow::Result<()> {
 
     // 3. receive
     let greeting = session
-        .greeting()
+        .receive_greeting()
         .with_context(|| format!("no greeting from {server}"))?;
-    print(&greeting)?;
+    let nothing_was_sent = || format!("nothing was sent to {server}");
+    print(&greeting)
+        .inspect_err(|_| session.close(options.timeout))
+        .with_context(nothing_was_sent)?;
 
     // 4. send
     if interactive {
         tell("> ");
     }
-    let message = read_message()?;
-    let replies = session
+    let message = read_message()
+        .inspect_err(|_| session.close(options.timeout))
+        .with_context(nothing_was_sent)?;
+    let mut replies = session
         .send(&message, options.timeout)
-        .with_context(|| format!("message not delivered to {server}"))?;
+        .with_context(nothing_was_sent)?;
 
     // 5. close, when the server has: its end of stream says that it wanted no more than this.
-    for reply in replies {
-        let reply = reply.with_context(|| format!("message perhaps not delivered to {server}"))?;
-        print(&reply.bytes)?;
-    }
+    replies
+        .try_for_each(|reply| print(&reply?))
+        .with_context(|| format!("the message may have arrived at {server}"))?;
     if interactive {
         tell(&format!("{} bytes delivered to {server}\n", message.len()));
     }
     Ok(())
 }
 
+/// Connects to the first address of the host that answers.
+fn connect(
+    Options {
+        host,
+        port,
+        timeout,
+    }: &Options,
+) -> anyhow::Result<Session> {
+    Session::connect((host.as_str(), *port), *timeout).map_err(|error| {
+        // Every address is named with its failure, but one that was typed is named already.
+        let reason = error.to_string();
+        let reason = reason.strip_prefix(&format!("{host}: ")).unwrap_or(&reason);
+        anyhow!("cannot connect to {host} port {port}: {reason}")
+    })
+}
+
 /// Reads one line from standard input, and refuses one that would not arrive as it is.
 fn read_message() -> anyhow::Result<Vec<u8>> {
-    match read_line(&mut io::stdin().lock()).context("no message on standard input")? {
-        None => bail!("no message on standard input"),
+    match read_line(&mut io::stdin().lock()).context("cannot read standard input")? {
+        None => bail!("no line on standard input"),
         Some(Line { end: End::Nul, .. }) => {
-            bail!("the message on standard input has a NUL in it, which would end it early")
+            bail!("the line on standard input has a NUL in it, which would end it early")
         }
         Some(line) => Ok(line.bytes),
     }

@@ -1,16 +1,15 @@
 //! `greet-server`: greets one client after another and shows the line that each of them sends.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
-use std::num::NonZeroU64;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use clap::builder::NonEmptyStringValueParser;
 use greet::deadline::parse_timeout;
+use greet::host::parse_host;
 use greet::line::{LIMIT, write_line};
 use greet::server::Session;
 use greet::terminal::{escape, show};
@@ -43,8 +42,7 @@ struct Options {
     port: u16,
 
     /// Local address or host name to listen on; 0.0.0.0 is every IPv4 interface
-    #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0")]
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0", value_parser = parse_host)]
     bind: String,
 
     /// One line to greet with; {peer} becomes the client's IP address
@@ -58,8 +56,8 @@ struct Options {
     timeout: Duration,
 
     /// Exit after N messages; a client that leaves none does not count [default: never]
-    #[arg(short = 'n', long, value_name = "N")]
-    messages: Option<NonZeroU64>,
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    messages: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -76,25 +74,27 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let on_terminal = stdout.is_terminal();
-    let mut messages_left = options.messages.map(NonZeroU64::get);
+    // Without --messages: more than there is time for.
+    let mut messages_left = options.messages.unwrap_or(u64::MAX);
 
     // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself and
     // queues them (the backlog) until they are accepted.
     let (host, port) = (options.bind.as_str(), options.port);
-    let listener = TcpListener::bind((host, port)).with_context(|| match host.parse() {
-        // An IPv6 address needs brackets before its port.
-        Ok(address) => format!("cannot listen on {}", SocketAddr::new(address, port)),
-        Err(_) => format!("cannot listen on {host}:{port}"),
-    })?;
+    let listener = TcpListener::bind((host, port))
+        .with_context(|| format!("cannot listen on {host} port {port}"))?;
     log(&format!("listening on {}", listener.local_addr()?));
 
-    while messages_left != Some(0) {
+    while messages_left > 0 {
         // 4. accept
         let (connection, address) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
                 log(&format!("cannot accept a client: {error}"));
-                thread::sleep(PAUSE);
+                // A connection that ended in the queue is gone with its error (accept(2)).
+                let is_gone = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
+                if !is_gone.contains(&error.kind()) {
+                    thread::sleep(PAUSE);
+                }
                 continue;
             }
         };
@@ -110,7 +110,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 show(&mut stdout, on_terminal, &message)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
                 log(&format!("{peer} {} bytes received", message.len()));
-                messages_left = messages_left.map(|left| left.saturating_sub(1));
+                messages_left -= 1;
                 // 7. close
                 session.close();
             }
