@@ -94,14 +94,7 @@ impl Session {
         });
 
         let mut replies = Cursor::new(early).chain(self.reader);
-        let replies = iter::from_fn(move || match read_line(&mut replies) {
-            // A reset right behind the end of the stream is no error to `read`.
-            Ok(None) => {
-                let server = replies.get_ref().1.get_ref();
-                server.stream.take_error().unwrap_or_else(Some).map(Err)
-            }
-            reply => reply.transpose(),
-        });
+        let replies = iter::from_fn(move || read_line(&mut replies).transpose());
         // The terminator of a C server's string, behind its line end, is not a line.
         let replies = replies
             .filter(|line| !matches!(line, Ok(Line { bytes, end: End::Nul }) if bytes.is_empty()))

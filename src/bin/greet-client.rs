@@ -1,4 +1,4 @@
-//! `greet-client`: shows a server's greeting and sends it one line.
+//! `greet-client`: prints a server's greeting and sends one line from standard input.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use greet::host::parse_host;
 use greet::line::{End, Line, read_line};
 use greet::terminal::{escape, show};
 
-/// Prints the greeting of a TCP server and sends it one line from standard input.
+/// Prints the greeting of a TCP server, then sends one line from standard input
 #[derive(Parser)]
 #[command(
     name = "greet-client",
@@ -24,8 +24,7 @@ Examples:
   echo hello | greet-client example.org      send a line from a script
   greet-client -p 22 -t 2 ::1 </dev/null     see whether a port answers, and with what
 
-Exit status: 0 if the whole line was sent and the server then closed in order, 1 if anything else
-happened, 2 for bad arguments."
+Exit status: 0 after an orderly close behind the whole line, 1 on failure, 2 for bad arguments."
 )]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
@@ -36,9 +35,10 @@ struct Options {
     #[arg(short, long, default_value_t = 65432, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Seconds to wait for the server: for connection and greeting together, then again for its
-    /// close; decimals allowed
+    /// Seconds to wait for connection and greeting together,
+    /// then again for the server's close; decimals allowed
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
+    #[arg(verbatim_doc_comment)]
     timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! `greet-server`: greets one client after another and shows the line that each of them sends.
+//! `greet-server`: greets one client after another and prints one line from each.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
@@ -21,8 +21,7 @@ const PEER: &str = "{peer}";
 /// away at once, and the loop must not spin until it does.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Greets one TCP client after another and writes the line that each of them sends to standard
-/// output.
+/// Greets TCP clients, one after another, and prints one line from each
 #[derive(Parser)]
 #[command(
     name = "greet-server",
@@ -30,9 +29,9 @@ const PAUSE: Duration = Duration::from_secs(1);
     allow_negative_numbers = true,
     after_help = "\
 Examples:
-  greet-server                               serve until interrupted
+  greet-server                               serve until interrupted (Ctrl-C)
   greet-server -b 127.0.0.1 >>messages.log   serve this machine only, keep every message
-  line=$(greet-server -n 1 2>/dev/null)      receive one line in a script
+  line=$(greet-server -n 1) || exit          receive one line in a script
 
 Exit status: 0 after N messages, 1 on failure, 2 for bad arguments."
 )]
@@ -41,21 +40,25 @@ struct Options {
     #[arg(short, long, default_value_t = 65432)]
     port: u16,
 
-    /// Local address or host name to listen on; 0.0.0.0 is every IPv4 interface
+    /// Address or name to listen on; 0.0.0.0 is all of IPv4
     #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0", value_parser = parse_host)]
     bind: String,
 
     /// One line to greet with; {peer} becomes the client's IP address
+    /// [default: Connect succeed. Please send a message to me]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(verbatim_doc_comment, hide_default_value = true)]
     #[arg(default_value = "Connect succeed. Please send a message to me")]
     #[arg(value_parser = parse_greeting)]
     greeting: String,
 
-    /// Seconds that one client may hold the server, from accept to close; decimals allowed
+    /// Seconds that one client may hold the server, from accept to close;
+    /// decimals allowed
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
+    #[arg(verbatim_doc_comment)]
     timeout: Duration,
 
-    /// Exit after N messages; a client that leaves none does not count [default: never]
+    /// Exit after N messages; clients without one do not count [default: never]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
 }

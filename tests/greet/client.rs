@@ -1,11 +1,11 @@
 //! `greet-client`, at servers good and bad that are not ours.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::peers::{closed_port, drip, flood, greet_and_hear_all, hear_all, hear_line, serve_once};
+use crate::peers::{ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_line, serve_once};
 use crate::programs::{
     PATIENCE, Program, Remains, Server, client_command, client_of, lost, start_client,
 };
@@ -15,9 +15,8 @@ fn client_at<T: Send + 'static>(
     input: &[u8],
     behave: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (Remains, T) {
-    let (port, server) = serve_once(behave);
-    let remains = client_of(port, input);
-    (remains, server.join().unwrap())
+    let server = serve_once(behave);
+    (client_of(server.port, input), server.outcome())
 }
 
 /// The client must have failed, with one line that says why.
@@ -54,13 +53,13 @@ fn prints_whatever_the_server_still_sends_line_by_line() {
 
 #[test]
 fn prints_what_came_while_the_line_was_typed_in_its_order() {
-    let (port, server) = serve_once(|mut server| {
+    let server = serve_once(|mut server| {
         server.write_all(b"hello\nright away\n").unwrap();
         server
     });
-    let mut client = start_client(port, &[]);
+    let mut client = start_client(server.port, &[]);
     assert_eq!(client.output(), b"hello\n");
-    let mut server = server.join().unwrap();
+    let mut server = server.outcome();
     server.write_all(b"a little ").unwrap();
     client.type_in(b"hi\n");
     assert_eq!(hear_all(&server).unwrap(), b"hi\n");
@@ -100,45 +99,75 @@ fn understands_a_server_that_sends_its_strings_with_their_terminator() {
 fn refuses_what_is_not_one_line_before_anything_is_sent() {
     let too_long = vec![b'x'; 65_537];
     let cases: [(&[u8], &str); 5] = [
-        (b"", "no message"),
+        (b"", "no line on standard input"),
         (b"early\0end\n", "NUL"),
         (b"\0\n", "NUL"),
-        (&too_long, "65536"),
-        (&[&too_long[..], b"\n"].concat(), "65536"),
+        (&too_long, "no line end within 65536 bytes"),
+        (&[&too_long[..], b"\n"].concat(), "within 65536 bytes"),
     ];
     for (input, reason) in cases {
         let (remains, heard) = client_at(input, greet_and_hear_all);
-        failed(&remains, "hello\n", reason);
+        failed(&remains, "hello\n", "nothing was sent");
+        assert!(remains.errors.contains(reason), "{remains:?}");
         assert_eq!(heard, b"");
     }
 }
 
 #[test]
+fn closes_in_order_when_it_refuses_though_the_server_has_said_more() {
+    let (remains, heard) = client_at(b"", |mut server| {
+        server.write_all(b"hello\n").unwrap();
+        server.write_all(&b"more\n".repeat(10_000)).unwrap();
+        hear_all(&server)
+    });
+    failed(&remains, "hello\n", "no line on standard input");
+    assert_eq!(heard.unwrap(), b"");
+}
+
+#[test]
+fn a_client_that_refuses_its_line_leaves_no_message() {
+    let server = Server::start(&[]);
+    let mut client = start_client(server.port, &[]);
+    client.type_in(b"");
+    client.end();
+    assert!(server.program.error().ends_with(" connected"));
+    let ending = server.program.error();
+    assert!(ending.ends_with(" closed without a message"), "{ending}");
+}
+
+#[test]
 fn reads_no_more_of_standard_input_than_a_line_may_have() {
-    let (port, server) = serve_once(greet_and_hear_all);
-    let mut client = start_client(port, &[]);
+    let server = serve_once(greet_and_hear_all);
+    let mut client = start_client(server.port, &[]);
     assert!(
         !client.type_in(&vec![b'x'; 10_000_000]),
         "all of it was read"
     );
     failed(&client.end(), "hello\n", "no line end within 65536 bytes");
-    assert_eq!(server.join().unwrap(), b"");
+    assert_eq!(server.outcome(), b"");
 }
 
 #[test]
 fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
-    for early in [&b""[..], b"and more\n"] {
-        let (port, server) = serve_once(|mut server| {
+    for (early, reason) in [
+        (0, "the server had closed"),
+        (9, "the server had closed"),
+        (60_000, "the server had closed"),
+        (77_000, "the server said more than 65536 bytes"),
+    ] {
+        let server = serve_once(|mut server| {
             server.write_all(b"hello\n").unwrap();
             server
         });
-        let mut client = start_client(port, &[]);
+        let mut client = start_client(server.port, &[]);
         assert_eq!(client.output(), b"hello\n");
-        let mut server = server.join().unwrap();
-        server.write_all(early).unwrap();
+        let mut server = server.outcome();
+        server.write_all(&vec![b'\n'; early]).unwrap();
         server.shutdown(Shutdown::Write).unwrap();
         client.type_in(b"too late\n");
-        failed(&client.end(), "", "closed before anything was sent");
+        let remains = client.end();
+        failed(&remains, "", "nothing was sent");
+        assert!(remains.errors.contains(reason), "{remains:?}");
         assert_eq!(hear_all(&server).unwrap(), b"");
     }
 }
@@ -148,14 +177,14 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
     let silent = |server: TcpStream| drop(hear_all(&server));
     let dripping = |server: TcpStream| drip(&server, b".");
     for behave in [silent, dripping] {
-        let (port, server) = serve_once(behave);
+        let server = serve_once(behave);
         let start = Instant::now();
-        let mut client = start_client(port, &["--timeout", "0.5"]);
+        let mut client = start_client(server.port, &["--timeout", "0.5"]);
         client.type_in(b"hi\n");
         failed(&client.end(), "", "timed out after 500ms");
         assert!(start.elapsed() >= Duration::from_millis(500));
         assert!(start.elapsed() < PATIENCE);
-        server.join().unwrap();
+        server.outcome();
     }
 }
 
@@ -199,30 +228,48 @@ fn fails_when_the_server_resets_instead_of_greeting() {
 
 #[test]
 fn does_not_take_a_reset_for_delivery() {
-    let (remains, ()) = client_at(&vec![b'x'; 60_000], |mut server| {
-        server.write_all(b"hello\n").unwrap();
-        // Closing with a part of the message unread resets the connection.
-        server.peek(&mut [0]).unwrap();
-    });
-    failed(&remains, "hello\n", "not delivered");
+    for taken in [0, 5, 30_000] {
+        let message = [&b"hello"[..], &vec![b'x'; 60_000], b"\n"].concat();
+        let (remains, ()) = client_at(&message, move |mut server| {
+            server.write_all(b"hello\n").unwrap();
+            // Closing with a part of the message unread resets the connection.
+            server.read_exact(&mut vec![0; taken]).unwrap();
+            server.peek(&mut [0]).unwrap();
+        });
+        failed(&remains, "hello\n", "the message may have arrived");
+    }
+}
+
+#[test]
+fn a_server_that_resets_behind_the_text_may_have_the_message() {
+    for _ in 0..50 {
+        let (remains, ()) = client_at(b"hello\n", |mut server| {
+            server.write_all(b"hi\n").unwrap();
+            server.read_exact(&mut [0; 5]).unwrap();
+            server.peek(&mut [0]).unwrap();
+        });
+        failed(&remains, "hi\n", "the message may have arrived");
+    }
 }
 
 #[test]
 fn gives_up_at_the_deadline_on_a_server_that_does_not_close() {
-    let (port, server) = serve_once(|server| {
+    let server = serve_once(|server| {
         greet_and_hear_all(server.try_clone().unwrap());
         // Now there is only a deadline left to end this.
         drip(&server, b"\n");
     });
-    let mut client = start_client(port, &["--timeout", "0.5"]);
+    let mut client = start_client(server.port, &["--timeout", "0.5"]);
     client.type_in(b"hi\n");
     let remains = client.end();
     assert_eq!(remains.status.code(), Some(1));
-    assert!(
-        remains.errors.contains("perhaps not delivered"),
-        "{remains:?}"
-    );
-    server.join().unwrap();
+    for part in [
+        "the message may have arrived at ",
+        ": timed out after 500ms\n",
+    ] {
+        assert!(remains.errors.contains(part), "{remains:?}");
+    }
+    server.outcome();
 }
 
 #[test]
@@ -235,21 +282,72 @@ fn does_not_show_a_reply_that_is_cut_off() {
 }
 
 #[test]
-fn names_the_address_and_the_reason_when_nothing_answers() {
-    let port = closed_port();
-    let address = format!("127.0.0.1:{port}: ");
-    failed(&client_of(port, b"hi\n"), "", &address);
+fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
+    let closed = ClosedPort::new();
+    let port = closed.address().port();
+    let remains = client_of(port, b"hi\n");
+    failed(
+        &remains,
+        "",
+        &format!("cannot connect to 127.0.0.1 port {port}: "),
+    );
+    assert_eq!(
+        remains.errors.matches("127.0.0.1").count(),
+        1,
+        "{remains:?}"
+    );
+    assert_eq!(
+        remains.errors.matches(&port.to_string()).count(),
+        1,
+        "{remains:?}"
+    );
+}
+
+#[test]
+fn names_each_address_of_a_name_when_nothing_answers() {
+    let closed = ClosedPort::new();
+    let port = closed.address().port().to_string();
+    let remains = Program::start(client_command().args(["localhost", "-p", &port])).end();
+    failed(
+        &remains,
+        "",
+        &format!("cannot connect to localhost port {port}: "),
+    );
+    assert!(remains.errors.contains(" 127.0.0.1: "), "{remains:?}");
     let nowhere = Program::start(client_command().arg("no-such-host.invalid"));
     failed(&nowhere.end(), "", "no-such-host.invalid");
 }
 
 #[test]
-fn fails_when_the_greeting_cannot_be_printed() {
-    let (port, server) = serve_once(greet_and_hear_all);
-    let port = port.to_string();
+fn sends_nothing_when_the_greeting_cannot_be_printed() {
+    let server = serve_once(greet_and_hear_all);
+    let port = server.port.to_string();
     let mut command = client_command();
     let mut client = Program::start(command.args(["127.0.0.1", "-p", &port]).stdout(lost()));
     client.type_in(b"hi\n");
-    failed(&client.end(), "", "cannot write to standard output");
-    assert_eq!(server.join().unwrap(), b"");
+    let remains = client.end();
+    failed(&remains, "", "nothing was sent");
+    assert!(remains.errors.contains("cannot write to standard output"));
+    assert_eq!(server.outcome(), b"");
+}
+
+#[test]
+fn the_message_may_have_arrived_when_a_reply_cannot_be_printed() {
+    let server = serve_once(|mut server| {
+        let heard = greet_and_hear_all(server.try_clone().unwrap());
+        server.write_all(b"thank you\n").unwrap();
+        heard
+    });
+    let port = server.port.to_string();
+    let mut child = client_command()
+        .args(["127.0.0.1", "-p", &port])
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut client = Program::from(child);
+    output.read_line(&mut String::new()).unwrap();
+    drop(output);
+    client.type_in(b"hi\n");
+    failed(&client.end(), "", "the message may have arrived");
+    assert_eq!(server.outcome(), b"hi\n");
 }

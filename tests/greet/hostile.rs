@@ -1,20 +1,20 @@
 //! No peer can stop, stall or falsify the server's loop.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{Random, drip, flood, hear_all, hear_line, reset_after, say};
-use crate::programs::{Server, connect};
+use crate::programs::{Program, Scratch, Server, connect, port_in, server_command};
 
 /// Far less than the default deadline, and far more than a busy machine takes for what is prompt.
 const PROMPT: Duration = Duration::from_secs(15);
 
 /// Attacks a server with a deadline of half a second; the next client must have its turn then.
-fn is_dropped_at_the_deadline(arguments: &[&str], attack: fn(&TcpStream)) {
-    let server = Server::start(&[&["--timeout", "0.5"], arguments].concat());
+fn is_dropped_at_the_deadline(attack: fn(&TcpStream)) {
+    let server = Server::start(&["--timeout", "0.5"]);
     let start = Instant::now();
     let attacker = server.connect();
     let next = server.connect();
@@ -25,7 +25,7 @@ fn is_dropped_at_the_deadline(arguments: &[&str], attack: fn(&TcpStream)) {
         assert!(start.elapsed() < PROMPT);
     });
     assert_eq!(
-        server.story_of(attacker.local_addr().unwrap()),
+        server.log_of(attacker.local_addr().unwrap()),
         "failed: timed out after 500ms"
     );
     assert_eq!(server.program.stop().output, "next\n");
@@ -33,17 +33,41 @@ fn is_dropped_at_the_deadline(arguments: &[&str], attack: fn(&TcpStream)) {
 
 #[test]
 fn a_client_that_says_nothing_is_dropped_at_the_deadline() {
-    is_dropped_at_the_deadline(&[], |client| drop(hear_all(client)));
+    is_dropped_at_the_deadline(|client| drop(hear_all(client)));
 }
 
 #[test]
 fn a_client_that_sends_a_byte_at_a_time_is_dropped_at_the_deadline() {
-    is_dropped_at_the_deadline(&[], |client| drip(client, b"."));
+    is_dropped_at_the_deadline(|client| drip(client, b"."));
 }
 
 #[test]
-fn a_client_that_never_reads_its_long_greeting_is_dropped_at_the_deadline() {
-    is_dropped_at_the_deadline(&["--greeting", &"x".repeat(60_000)], |_| ());
+fn the_client_behind_a_silent_one_is_greeted_within_a_tenth_of_a_second_of_the_deadline() {
+    let deadline = Duration::from_millis(500);
+    let server = Server::start(&["--timeout", "0.5"]);
+    // A busy machine may be late, but not every time.
+    let is_prompt = |_| {
+        let start = Instant::now();
+        let _silent = server.connect();
+        hear_line(&server.connect());
+        assert!(start.elapsed() >= deadline);
+        start.elapsed() < deadline + Duration::from_millis(100)
+    };
+    assert!((0..20).any(is_prompt));
+}
+
+#[test]
+fn a_line_that_crosses_the_last_call_still_counts() {
+    let server = Server::start(&["--timeout", "2", "--messages", "1"]);
+    let client = server.connect();
+    let start = Instant::now();
+    hear_all(&client).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "there was none");
+    // Sent as if that end of the stream had not arrived yet.
+    say(&client, b"just in time\n").unwrap();
+    let address = client.local_addr().unwrap();
+    assert_eq!(server.log_of(address), "12 bytes received");
+    assert_eq!(server.program.end().output, "just in time\n");
 }
 
 /// Lets a client go on after its line; the next one must not wait for the deadline of a minute.
@@ -60,7 +84,7 @@ fn does_not_delay_the_next(go_on: fn(&TcpStream)) {
     });
     assert_eq!(server.program.output(), b"next\n");
     assert_eq!(
-        server.story_of(attacker.local_addr().unwrap()),
+        server.log_of(attacker.local_addr().unwrap()),
         "4 bytes received"
     );
 }
@@ -77,28 +101,24 @@ fn a_client_that_does_not_stop_sending_after_its_line_does_not_delay_the_next() 
 }
 
 #[test]
-fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_refused() {
+fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_answered_with_a_reset() {
     let server = Server::start(&[]);
     let longest = vec![b'x'; 65_536];
-    for (sent, ending) in [
-        ([&longest[..], b"\n"].concat(), "65536 bytes received"),
-        ([&longest[..], b"\r\n"].concat(), "65536 bytes received"),
-        (
-            [&longest[..], b"x\n"].concat(),
-            "failed: no line end within 65536 bytes",
-        ),
-        (
-            [&longest[..], b"x"].concat(),
-            "failed: no line end within 65536 bytes",
-        ),
-    ] {
+    for end in [&b"\n"[..], b"\r\n", b"\0", b""] {
         let client = server.connect();
-        let _ = say(&client, &sent);
-        assert_eq!(server.story_of(client.local_addr().unwrap()), ending);
+        say(&client, &[&longest, end].concat()).unwrap();
+        let ending = server.log_of(client.local_addr().unwrap());
+        assert_eq!(ending, "65536 bytes received");
+    }
+    for excess in [&b"x\n"[..], b"xx\n", &[b'x'; 4_464], b"x", b"\r\r\n"] {
+        let client = server.connect();
+        say(&client, &[&longest, excess].concat()).unwrap_err();
+        let ending = server.log_of(client.local_addr().unwrap());
+        assert_eq!(ending, "failed: no line end within 65536 bytes");
     }
     let shown = [&longest[..], b"\n"].concat();
     let output = server.program.stop().output;
-    assert_eq!(output.as_bytes(), shown.repeat(2));
+    assert_eq!(output.as_bytes(), shown.repeat(4));
 }
 
 #[cfg(target_os = "linux")]
@@ -123,7 +143,7 @@ fn a_client_that_resets_is_told_of_and_leaves_nothing() {
         let client = server.connect();
         let address = client.local_addr().unwrap();
         reset_after(client, bytes);
-        let ending = server.story_of(address);
+        let ending = server.log_of(address);
         assert!(ending.starts_with("failed: "), "{ending}");
         server.serves();
         server.program.error();
@@ -141,9 +161,13 @@ fn clients_that_are_gone_before_they_are_accepted_leave_only_what_they_sent() {
     server.connect().write_all(b"sent and gone\n").unwrap();
     say(&holding, b"held\n").unwrap();
     server.serves();
-    assert_eq!(
-        server.program.stop().output,
-        "held\nsent and gone\nstill there?\n"
+    let output = server.program.stop().output;
+    let kept = "held\nsent and gone\nstill there?\n";
+    // On Windows the reset that answers the greeting may take along what was not read before.
+    let lost = "held\nstill there?\n";
+    assert!(
+        output == kept || cfg!(windows) && output == lost,
+        "{output}"
     );
 }
 
@@ -163,8 +187,35 @@ fn a_client_that_pipelines_gets_the_greeting_and_an_orderly_close_every_time() {
 }
 
 #[test]
+fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
+    let command = &mut server_command();
+    command.args(["--bind", "127.0.0.1", "--timeout", "0.3"]);
+    let mut child = command.args(["--port", "0"]).spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let program = Program::from(child);
+    let port = port_in(&program.error());
+    let line = "x".repeat(60_000);
+    // What nobody reads holds one such line, but not two.
+    say(&connect(port), line.as_bytes()).unwrap();
+    let mut client = connect(port);
+    client
+        .write_all((line + "\nmore\nand more\n").as_bytes())
+        .unwrap();
+    hear_line(&client);
+    thread::sleep(Duration::from_millis(600));
+    thread::scope(|scope| {
+        scope.spawn(|| io::copy(&mut output, &mut io::sink()).unwrap());
+        let heard = hear_all(&client);
+        program.stop();
+        assert_eq!(heard.unwrap(), b"");
+    });
+}
+
+#[test]
 fn random_bytes_and_resets_do_no_harm() {
-    let server = Server::start(&[]);
+    let file = Scratch::new("random");
+    let command = &mut server_command();
+    let server = Server::from(command.args(["-b", "127.0.0.1"]).stdout(file.create()));
     let mut random = Random::new(1);
     for number in 0..10_000 {
         let client = server.connect();
@@ -176,8 +227,18 @@ fn random_bytes_and_resets_do_no_harm() {
         }
     }
     server.serves();
-    let remains = server.program.stop();
-    assert_eq!(remains.errors.lines().count(), 2 * 10_001);
+    let log = server.program.stop().errors;
+    assert_eq!(log.lines().count(), 2 * 10_001);
+    // Each line of the output is as long as the log says.
+    let received = log.lines().filter_map(|line| {
+        let (_address, length) = line.strip_suffix(" bytes received")?.split_once(' ')?;
+        length.parse::<usize>().ok()
+    });
+    let output = std::fs::read(&file.0).unwrap();
+    let shown = output
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| line.len() - 1);
+    assert!(received.eq(shown));
 }
 
 #[test]
@@ -271,8 +332,8 @@ fn shows_each_good_message_once_among(attacks: usize) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_thousand_good_messages_among_a_hundred_attacks_are_each_shown_once() {
-    shows_each_good_message_once_among(100);
+fn two_thousand_good_messages_among_two_hundred_attacks_are_each_shown_once() {
+    shows_each_good_message_once_among(200);
 }
 
 #[cfg(target_os = "linux")]

@@ -1,11 +1,12 @@
 //! The other side of a connection, by its habits: the good, the clumsy and the hostile.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::programs::PATIENCE;
+use crate::programs::{PATIENCE, connect};
 
 /// Reads one line, byte by byte, so that nothing behind it is taken.
 pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
@@ -57,18 +58,65 @@ pub fn flood(mut stream: &TcpStream, most: usize) -> usize {
     sent
 }
 
-/// A server that is not ours: takes one client and behaves as told.
+/// A server that is not ours and takes one client.
+pub struct Peer<T> {
+    pub port: u16,
+    thread: JoinHandle<T>,
+}
+
+impl<T> Peer<T> {
+    /// What came of it. Where the client never came, the peer meets one that says nothing.
+    pub fn outcome(self) -> T {
+        if !self.thread.is_finished() {
+            drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        }
+        self.thread.join().unwrap()
+    }
+}
+
+/// Starts a server that behaves as told.
 pub fn serve_once<T: Send + 'static>(
     behave: impl FnOnce(TcpStream) -> T + Send + 'static,
-) -> (u16, JoinHandle<T>) {
+) -> Peer<T> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let server = thread::spawn(move || {
+    let thread = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         behave(stream)
     });
-    (port, server)
+    Peer { port, thread }
+}
+
+/// A long way to a port of this machine: bytes and the end of a stream arrive `delay` later.
+pub fn far_away(port: u16, delay: Duration) -> u16 {
+    let way = serve_once(move |near| {
+        let far = connect(port);
+        thread::scope(|scope| {
+            scope.spawn(|| carry(&near, &far, delay));
+            carry(&far, &near, delay);
+        });
+    });
+    way.port
+}
+
+fn carry(mut from: &TcpStream, mut to: &TcpStream, delay: Duration) {
+    let (sender, on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for (departure, bytes) in on_the_way {
+                thread::sleep((departure + delay).saturating_duration_since(Instant::now()));
+                let _ = to.write_all(&bytes);
+            }
+            let _ = to.shutdown(Shutdown::Write);
+        });
+        let mut buffer = [0; 8_192];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            let departure = Instant::now();
+            sender.send((departure, buffer[..length].to_vec())).unwrap();
+        }
+        drop(sender);
+    });
 }
 
 /// As a server that is not ours: greets, and hears the client out.
@@ -77,10 +125,18 @@ pub fn greet_and_hear_all(mut server: TcpStream) -> Vec<u8> {
     hear_all(&server).unwrap()
 }
 
-/// A port of this machine on which nothing listens.
-pub fn closed_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+/// A port of this machine on which nothing listens, and nothing will: a connection has it.
+pub struct ClosedPort(TcpStream);
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
 }
 
 /// Numbers without a pattern, the same in every run (xorshift).

@@ -1,7 +1,9 @@
 //! The two programs, started as a user would start them and gone when the test is over.
 
-use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -29,7 +31,11 @@ pub struct Remains {
 impl Program {
     /// Starts a command, with every standard stream at hand that the test has not yet redirected.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        Self::from(command.spawn().unwrap())
+    }
+
+    /// Takes a program that runs, with every stream at hand that the test has not yet taken.
+    pub fn from(mut child: Child) -> Self {
         Self {
             input: child.stdin.take(),
             output: lines_of(child.stdout.take()),
@@ -149,9 +155,12 @@ fn piped(program: &str) -> Command {
     command
 }
 
+/// Where `greet-server` is.
+pub const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
+
 /// `greet-server`, to be started.
 pub fn server_command() -> Command {
-    piped(env!("CARGO_BIN_EXE_greet-server"))
+    piped(SERVER)
 }
 
 /// `greet-client`, to be started.
@@ -189,14 +198,12 @@ impl Server {
         connect(self.port)
     }
 
-    /// How the client with this address ended, in the server's next two lines.
-    pub fn story_of(&self, address: SocketAddr) -> String {
+    /// How the client with this address ended, by the next two lines of the log.
+    pub fn log_of(&self, address: SocketAddr) -> String {
         assert_eq!(self.program.error(), format!("{address} connected"));
         let ending = self.program.error();
-        ending
-            .strip_prefix(&format!("{address} "))
-            .expect(&ending)
-            .into()
+        let ending = ending.strip_prefix(&format!("{address} "));
+        ending.expect("the same client").into()
     }
 
     /// Fails unless the server takes a message just now, behind everything that came before.
@@ -216,9 +223,10 @@ pub fn port_in(line: &str) -> u16 {
     address.port()
 }
 
-/// An output that nobody reads any more.
-pub fn lost() -> PipeWriter {
-    io::pipe().unwrap().1
+/// An output that nobody reads any more: what was the input of a program that has ended.
+pub fn lost() -> Stdio {
+    let mut gone = Server::start(&[]);
+    gone.program.input.take().unwrap().into()
 }
 
 /// Connects to a port of this machine.
@@ -243,4 +251,24 @@ pub fn client_of(port: u16, input: &[u8]) -> Remains {
     let mut client = start_client(port, &["--timeout", "20"]);
     client.type_in(input);
     client.end()
+}
+
+/// A file of the test's own, gone when the test is over.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let name = format!("greet-{}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    pub fn create(&self) -> File {
+        File::create(&self.0).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
