@@ -65,17 +65,17 @@ impl Session {
             .ok_or_else(closed)
     }
 
-    /// Sends the message and half-closes; returns the lines that the server still sends, until it
-    /// has closed in order. `timeout`, from now, is for all of this together.
+    /// Sends the message, half-closes, and returns the lines that the server still sends, up to its
+    /// orderly close. `timeout`, from now, is for all of this together.
     ///
-    /// The message is delivered if the iterator comes to its end without an error.
+    /// If the iterator ends without an error, the server has the message.
     ///
     /// # Errors
     ///
     /// An error of `send` itself means that nothing was sent:
     /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed,
     /// [`InvalidData`](ErrorKind::InvalidData) if it has said more than [`LIMIT`] bytes, or the
-    /// connection's failure. The session is then closed in order.
+    /// connection's failure. The session ends with an orderly close.
     ///
     /// An error of the iterator means that the message may have arrived: the connection's failure,
     /// [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`].
@@ -129,8 +129,9 @@ impl Session {
         }
     }
 
-    /// Closes in order without a message, for 0.75 seconds or `timeout` at most. Where a session is
-    /// dropped instead, what the server still says becomes a reset.
+    /// Makes an orderly close without a message. It takes `timeout` or 0.75 seconds at most, for
+    /// which the server may still say something; when a session is only dropped, that is answered
+    /// with a reset.
     pub fn close(&mut self, timeout: Duration) {
         self.reader.get_mut().close(timeout.min(LINGER));
     }

@@ -57,8 +57,8 @@ impl Deadline {
         Self { start, timeout }
     }
 
-    /// The instant a little before this one, from which it is too late to begin: by 0.75 seconds,
-    /// or by half of a time-out under 1.5 seconds.
+    /// The instant from which it is too late to begin: a little before this one, so that what has
+    /// begun can still end.
     pub(crate) fn last_call(self) -> Self {
         let margin = LINGER.min(self.timeout / 2);
         let timeout = self.timeout.saturating_sub(margin);
@@ -126,8 +126,8 @@ impl TimedStream {
         }
     }
 
-    /// Closes in order: ends its own direction, then reads the peer's to its end and throws that
-    /// away, for `linger` at most.
+    /// Makes an orderly close: ends its own direction, then reads the peer's to the end and throws
+    /// that away, for `linger` at most.
     ///
     /// A socket closed with bytes still unread, or still to come, answers with a reset (RFC 1122,
     /// section 4.2.2.13), which may even take from the peer what it has yet to read.

@@ -4,7 +4,7 @@
 //! A server greets each client, one at a time, with a line. The client answers with a line, its
 //! message. That is little enough to read in one sitting, and it has everything that makes TCP
 //! programs go wrong: a stream that is not made of messages, peers that are silent, slow, endless
-//! or gone, and closing so that nothing is lost.
+//! or gone, and a close that must not lose anything.
 //!
 //! # The protocol
 //!
@@ -32,11 +32,7 @@
 //! however many reads it takes.
 //!
 //! **A message** is the first line that the client sends; the server throws away what follows it.
-//! A line that a reset, the deadline or the limit cuts off is not a message. Of the message the
-//! client knows by the end: if the stream ends (FIN) after the whole message was sent, the server
-//! has closed in order; if it is reset (RST), or nothing comes in time, the message may be lost. An
-//! end of stream that comes before the message was sent says nothing about it, so the client then
-//! does not send.
+//! A line that a reset, the deadline or the limit cuts off is not a message.
 //!
 //! **The deadline** is one for all the server's dealings with a client, from accept to close, by
 //! default 60 seconds; a client that exceeds it is dropped. After the message, the server reads on
@@ -44,10 +40,42 @@
 //! prepared to wait for its greeting; by default it gives connection and greeting 60 seconds
 //! together, and the close another 60.
 //!
+//! # The close is the receipt
+//!
+//! A client that has sent its whole message, and then reads the end of the stream (FIN), knows that
+//! the message was shown. If it reads a reset (RST) instead, or nothing in time, the message may
+//! have been shown or not.
+//!
+//! For that the server leaves the end of the message unread until the message is shown. Whatever
+//! happens before (a full disk, a lost reader, a kill, a refusal) leaves bytes unread, and a system
+//! answers for a socket that is closed with bytes unread with a reset (RFC 1122, section 4.2.2.13;
+//! RFC 2525, section 2.17).
+//!
+//! **The last call.** A line may be on its way while the server gives up. Then each side's end of
+//! the stream crosses the other's, and the client would take the server's for a receipt. So the
+//! server shuts down its sending direction 0.75 seconds before its deadline, or after half of a
+//! deadline under 1.5 seconds, and reads on until the deadline: what was sent before the client
+//! could see that end is shown. After it, a client that has not sent does not send.
+//!
+//! # What TCP cannot prove
+//!
+//! - **Through a relay, nothing.** A proxy or tunnel (`haproxy`, `ssh -L`) turns a reset into an
+//!   orderly close. The receipt holds on a direct connection.
+//! - **A line that crosses the last call** has its receipt before it comes. If it is then not shown,
+//!   because it is still arriving 0.75 seconds later or because standard output fails just then,
+//!   its sender does not learn that.
+//! - **A line that ends with the stream**, without LF or NUL, leaves nothing to hold back. A
+//!   server that dies before it shows such a line gives a receipt; a sender that dies in the middle
+//!   of one looks as if it had finished.
+//! - **Where the system does not reset** a socket with bytes unread, a killed server gives a
+//!   receipt. Linux does; other systems were not tried.
+//! - **That anybody reads it.** Shown means written to the server's standard output.
+//!
 //! # The modules
 //!
 //! - [`line`](mod@line): reads and writes a line, on any stream.
 //! - [`deadline`]: the instant by which reads and writes are over.
+//! - [`host`]: a host as a person types it.
 //! - [`server`] and [`client`]: the steps of each side.
 //! - [`terminal`]: shows a line to a person without obeying it.
 //!
@@ -76,7 +104,7 @@
 //! let mut replies = client.send("你好".as_bytes(), timeout)?;
 //! assert_eq!(server.receive()?, Some("你好".into()));
 //! server.close();
-//! assert!(replies.next().is_none(), "closed in order");
+//! assert!(replies.next().is_none(), "an orderly close, and no more lines");
 //! # Ok(())
 //! # }
 //! ```

@@ -38,7 +38,7 @@ pub enum End {
 /// # Errors
 ///
 /// What `reader` fails with, or [`InvalidData`](ErrorKind::InvalidData) as soon as the line is
-/// known to exceed [`LIMIT`] bytes. What was read until then is gone: half a line is not a line.
+/// known to exceed [`LIMIT`] bytes. What was read until then is lost: half a line is not a line.
 pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     loop {
@@ -46,18 +46,16 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             piece => piece?,
         };
-        let text = piece
-            .split(|byte| matches!(byte, b'\n' | b'\0'))
-            .next()
-            .unwrap_or_default();
-        let end = match piece.get(text.len()) {
+        let length = piece.iter().position(|byte| matches!(byte, b'\n' | b'\0'));
+        let (text, rest) = piece.split_at(length.unwrap_or(piece.len()));
+        let end = match rest.first() {
             Some(b'\n') => Some(End::LineFeed),
             Some(_) => Some(End::Nul),
-            None if piece.is_empty() => Some(End::EndOfStream),
+            None if text.is_empty() => Some(End::EndOfStream),
             None => None,
         };
         bytes.extend_from_slice(text);
-        let used = piece.len().min(text.len().saturating_add(1));
+        let used = text.len() + rest.len().min(1);
         reader.consume(used);
 
         // Asked of the whole line, because the CR may have come in an earlier piece than its LF.
@@ -67,7 +65,7 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
         }
         // A CR behind a full line may still turn out to belong to the line's end.
         let undecided = usize::from(ends_with_cr && end.is_none());
-        if bytes.len() > LIMIT.saturating_add(undecided) {
+        if bytes.len() > LIMIT + undecided {
             let reason = format!("no line end within {LIMIT} bytes");
             return Err(io::Error::new(ErrorKind::InvalidData, reason));
         }
@@ -81,6 +79,9 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
 
 /// Writes `text` and one LF in one call. In two, the LF might wait until the peer acknowledges the
 /// text (Nagle's algorithm, RFC 896), or come after another program's line.
+///
+/// It does not look at `text`: one that is to arrive as one line has no LF or NUL in it, does not end
+/// with CR, and has at most [`LIMIT`] bytes.
 ///
 /// # Errors
 ///

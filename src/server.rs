@@ -13,9 +13,9 @@ const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// One client, from accept to close.
 ///
-/// To refuse a message, drop the session: the end of a line, unless that was the end of the stream,
-/// is still unread in the system, which therefore answers with a reset. It does the same when the
-/// process is killed.
+/// To refuse a message, drop the session. Its LF or NUL is still unread in the system, which for that
+/// reason answers with a reset, as it does when the process is killed. (A message that the end of the
+/// stream ended leaves nothing unread; nobody can tell its sender that it was refused.)
 #[derive(Debug)]
 pub struct Session {
     reader: Unread,
@@ -44,8 +44,10 @@ impl Session {
         write_line(&mut self.reader.stream, greeting.as_bytes())
     }
 
-    /// Receives the message; `None` if the client closed without one. A little before the deadline
-    /// it half-closes, the last call for a client that has yet to send.
+    /// Receives the message; `None` if the client closed without one.
+    ///
+    /// A little before the deadline it half-closes, as the last call: 0.75 seconds before, or half
+    /// of a time-out under 1.5 seconds.
     ///
     /// # Errors
     ///
@@ -54,8 +56,8 @@ impl Session {
         Ok(read_line(&mut self.reader)?.map(|line| line.bytes))
     }
 
-    /// Closes in order, and so tells the client that its message was shown. What the client still
-    /// sends is read and thrown away, for 0.75 seconds at most.
+    /// Makes an orderly close, the receipt for the message. What the client still sends is read and
+    /// thrown away, for 0.75 seconds at most.
     pub fn close(mut self) {
         let _ = self.reader.take_used();
         let client = &mut self.reader.stream;
@@ -66,8 +68,8 @@ impl Session {
 
 /// The client's bytes, left unread in the system until more is asked for.
 ///
-/// A [`BufReader`](io::BufReader) would take them at once. Then the system would close in order, as
-/// if all was well, for a server that dies before it has shown them.
+/// A [`BufReader`](io::BufReader) would take them at once. If the server then died before it had
+/// shown them, the system would make an orderly close on its behalf, as if all was well.
 #[derive(Debug)]
 struct Unread {
     stream: TimedStream,

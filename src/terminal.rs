@@ -18,9 +18,12 @@ pub fn show(output: &mut impl Write, on_terminal: bool, line: &[u8]) -> io::Resu
     }
 }
 
-/// The text with everything escaped that could give orders to a terminal or make text look like
-/// other text: control characters but TAB, bidirectional controls (Unicode Standard Annex 9,
-/// section 2), and, as `\xNN`, bytes that are not UTF-8.
+/// The text with escapes for control characters other than TAB (C0, DEL, C1), for the explicit
+/// bidirectional controls (Unicode Standard Annex 9, section 2: U+202A to U+202E, U+2066 to U+2069),
+/// and, as `\xNN`, for bytes that are not UTF-8.
+///
+/// All other text passes, and with it the implicit marks U+200E, U+200F and U+061C, which Arabic and
+/// Hebrew text needs.
 #[must_use]
 pub fn escape(text: &[u8]) -> String {
     let mut safe = String::with_capacity(text.len());

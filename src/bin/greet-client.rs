@@ -17,6 +17,7 @@ use greet::terminal::{escape, show};
 #[command(
     name = "greet-client",
     version,
+    // So that `-t -1` is refused as a time-out, and not as an unknown option.
     allow_negative_numbers = true,
     after_help = "\
 Examples:
@@ -24,7 +25,8 @@ Examples:
   echo hello | greet-client example.org      send a line from a script
   greet-client -p 22 -t 2 ::1 </dev/null     see whether a port answers, and with what
 
-Exit status: 0 after an orderly close behind the whole line, 1 on failure, 2 for bad arguments."
+Exit status: 0 if the whole line was sent and the server's orderly close followed, 1 on failure,
+2 for bad arguments."
 )]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     match converse(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // It may name a host, and an argument may hold anything.
             let reason = format!("greet-client: {error:#}");
             tell(&format!("{}\n", escape(reason.as_bytes())));
             ExitCode::FAILURE

@@ -17,8 +17,8 @@ use greet::terminal::{escape, show};
 /// Stands for the client's IP address in a greeting.
 const PEER: &str = "{peer}";
 
-/// The wait after a failed `accept`: what makes it fail, such as too many open files, seldom goes
-/// away at once, and the loop must not spin until it does.
+/// The wait after a failed `accept`: its cause, such as too many open files, seldom goes away at
+/// once, and the loop must not spin until it does.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Greets TCP clients, one after another, and prints one line from each
@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[command(
     name = "greet-server",
     version,
+    // So that `-t -1` is refused as a time-out, and not as an unknown option.
     allow_negative_numbers = true,
     after_help = "\
 Examples:
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     match serve(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            // It may name a host, and an argument may hold anything.
             log(&escape(format!("greet-server: {error:#}").as_bytes()));
             ExitCode::FAILURE
         }
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let on_terminal = stdout.is_terminal();
-    // Without --messages: more than there is time for.
+    // Without a limit, more than there is time for.
     let mut messages_left = options.messages.unwrap_or(u64::MAX);
 
     // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself and
@@ -93,7 +95,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             Ok(accepted) => accepted,
             Err(error) => {
                 log(&format!("cannot accept a client: {error}"));
-                // A connection that ended in the queue is gone with its error (accept(2)).
+                // A connection that ended in the queue takes its failure with it (accept(2)).
                 let is_gone = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
                 if !is_gone.contains(&error.kind()) {
                     thread::sleep(PAUSE);
@@ -109,7 +111,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         let greeting = options.greeting.replace(PEER, &peer.ip().to_string());
         match session.greet(&greeting).and_then(|()| session.receive()) {
             Ok(Some(message)) => {
-                // Shown before the close, which tells the client that its message is safe.
+                // Before the close, which tells the client that its message is safe.
                 show(&mut stdout, on_terminal, &message)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
                 log(&format!("{peer} {} bytes received", message.len()));
@@ -138,8 +140,8 @@ fn parse_greeting(greeting: &str) -> Result<String, String> {
     }
 }
 
-/// Tells the story on standard error. Where that is lost, the service goes on without it
-/// (`eprintln!` would panic).
+/// Writes a line of the log to standard error, in one write (`eprintln!` writes in pieces). Where
+/// standard error is lost, the service goes on without it (`eprintln!` would panic).
 fn log(text: &str) {
     let _ = write_line(&mut io::stderr(), text.as_bytes());
 }

@@ -152,7 +152,8 @@ fn help_and_version_name_the_program() {
         assert!(help.status.success());
         assert!(help.output.lines().all(|line| line.len() <= 100));
         for part in [
-            &format!("Usage: {name} [OPTIONS]"),
+            &format!("Usage: {name}"),
+            " [OPTIONS]",
             "Examples:",
             "Exit status:",
             "-p, --port <PORT>",

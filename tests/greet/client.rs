@@ -1,13 +1,15 @@
 //! `greet-client`, at servers good and bad that are not ours.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+#[cfg(target_os = "linux")]
+use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_line, serve_once};
 use crate::programs::{
-    PATIENCE, Program, Remains, Server, client_command, client_of, lost, start_client,
+    PATIENCE, Program, Remains, Server, client_command, client_of, start_client,
 };
 
 /// Runs the client against a server that behaves as told, and returns what is left of both.
@@ -203,7 +205,8 @@ fn fails_when_the_server_closes_instead_of_greeting() {
     failed(&remains, "\n", "");
 }
 
-/// Whether the system has completed a connection to the port that nobody has accepted yet.
+/// Whether the system has completed a connection to the port that nobody has accepted yet. Only
+/// Linux tells.
 #[cfg(target_os = "linux")]
 fn has_connection_waiting(port: u16) -> bool {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -226,6 +229,7 @@ fn fails_when_the_server_resets_instead_of_greeting() {
     failed(&client.end(), "", "no greeting from");
 }
 
+#[cfg(not(windows))] // Wine, where this would run, ends the stream before it resets.
 #[test]
 fn does_not_take_a_reset_for_delivery() {
     for taken in [0, 5, 30_000] {
@@ -240,6 +244,7 @@ fn does_not_take_a_reset_for_delivery() {
     }
 }
 
+#[cfg(not(windows))] // As above.
 #[test]
 fn a_server_that_resets_behind_the_text_may_have_the_message() {
     for _ in 0..50 {
@@ -323,7 +328,7 @@ fn sends_nothing_when_the_greeting_cannot_be_printed() {
     let server = serve_once(greet_and_hear_all);
     let port = server.port.to_string();
     let mut command = client_command();
-    let mut client = Program::start(command.args(["127.0.0.1", "-p", &port]).stdout(lost()));
+    let mut client = Program::without_reader(command.args(["127.0.0.1", "-p", &port]));
     client.type_in(b"hi\n");
     let remains = client.end();
     failed(&remains, "", "nothing was sent");

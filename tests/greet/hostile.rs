@@ -101,7 +101,7 @@ fn a_client_that_does_not_stop_sending_after_its_line_does_not_delay_the_next() 
 }
 
 #[test]
-fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_answered_with_a_reset() {
+fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_refused_with_a_reset() {
     let server = Server::start(&[]);
     let longest = vec![b'x'; 65_536];
     for end in [&b"\n"[..], b"\r\n", b"\0", b""] {
@@ -112,7 +112,9 @@ fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_answered_with_a_re
     }
     for excess in [&b"x\n"[..], b"xx\n", &[b'x'; 4_464], b"x", b"\r\r\n"] {
         let client = server.connect();
-        say(&client, &[&longest, excess].concat()).unwrap_err();
+        let heard = say(&client, &[&longest, excess].concat());
+        // Wine, where this runs for Windows, ends the stream before it resets.
+        assert!(heard.is_err() || cfg!(windows), "there was a receipt");
         let ending = server.log_of(client.local_addr().unwrap());
         assert_eq!(ending, "failed: no line end within 65536 bytes");
     }
@@ -270,8 +272,13 @@ fn burden_of(server: &Server) -> (usize, u64) {
     (server.program.open_files(), server.program.peak_memory())
 }
 
+/// Only Linux tells.
+#[cfg(not(target_os = "linux"))]
+fn burden_of(_: &Server) -> (usize, u64) {
+    (0, 0)
+}
+
 /// One of the attacks above; those that take the server's time are few.
-#[cfg(target_os = "linux")]
 fn attack(number: usize, client: TcpStream) {
     match number % 100 {
         0 => drop(hear_all(&client)),
@@ -288,7 +295,6 @@ fn attack(number: usize, client: TcpStream) {
 }
 
 /// Sends ten good messages for each of `attacks` attacks, 16 clients at a time.
-#[cfg(target_os = "linux")]
 fn shows_each_good_message_once_among(attacks: usize) {
     let server = Server::start(&["--timeout", "1", "--greeting", "hello"]);
     let (files, memory) = burden_of(&server);
@@ -330,13 +336,11 @@ fn shows_each_good_message_once_among(attacks: usize) {
     );
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn two_thousand_good_messages_among_two_hundred_attacks_are_each_shown_once() {
     shows_each_good_message_once_among(200);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "takes a minute"]
 fn twenty_thousand_good_messages_among_two_thousand_attacks_are_each_shown_once() {

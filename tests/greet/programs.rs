@@ -44,6 +44,13 @@ impl Program {
         }
     }
 
+    /// Starts a command whose output nobody reads any more.
+    pub fn without_reader(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        Self::from(child)
+    }
+
     /// The next line on standard output, its end included.
     pub fn output(&self) -> Vec<u8> {
         self.output
@@ -184,13 +191,15 @@ impl Server {
         )
     }
 
-    /// Starts a server on a free port, and learns the port from its first line as a script would.
+    /// Starts a server on a free port.
     pub fn from(command: &mut Command) -> Self {
-        let program = Program::start(command.args(["--port", "0"]));
-        Self {
-            port: port_in(&program.error()),
-            program,
-        }
+        Self::of(Program::start(command.args(["--port", "0"])))
+    }
+
+    /// Learns the port of a server from the first line of its log, as a script would.
+    pub fn of(program: Program) -> Self {
+        let port = port_in(&program.error());
+        Self { program, port }
     }
 
     /// Connects to the server, as a client that is not ours.
@@ -215,18 +224,8 @@ impl Server {
 
 /// The port that a server says it listens on.
 pub fn port_in(line: &str) -> u16 {
-    let address: SocketAddr = line
-        .strip_prefix("listening on ")
-        .expect(line)
-        .parse()
-        .unwrap();
-    address.port()
-}
-
-/// An output that nobody reads any more: what was the input of a program that has ended.
-pub fn lost() -> Stdio {
-    let mut gone = Server::start(&[]);
-    gone.program.input.take().unwrap().into()
+    let address = line.strip_prefix("listening on ").expect(line);
+    address.parse::<SocketAddr>().unwrap().port()
 }
 
 /// Connects to a port of this machine.

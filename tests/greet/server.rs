@@ -1,14 +1,14 @@
 //! `greet-server`, seen by its clients and by whoever started it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 #[cfg(unix)]
 use std::process::{Command, Stdio};
 #[cfg(unix)]
 use std::time::{Duration, Instant};
 
 use crate::peers::{hear_all, hear_line, say};
-use crate::programs::{Program, Scratch, Server, connect, lost, port_in, server_command};
+use crate::programs::{Program, Scratch, Server, connect, port_in, server_command};
 #[cfg(unix)]
 use crate::programs::{SERVER, client_of};
 
@@ -165,24 +165,23 @@ fn a_host_to_listen_on_that_is_not_here_is_an_error_with_its_name() {
     }
 }
 
-/// Fails unless the server has ended with status 1 and with one line that names the client.
-fn ended_without_showing(server: Server, client: SocketAddr) {
-    let remains = server.program.end();
-    assert_eq!(remains.status.code(), Some(1));
-    let start =
-        format!("{client} connected\ngreet-server: cannot show the message from {client}: ");
-    assert!(remains.errors.starts_with(&start), "{}", remains.errors);
-    assert_eq!(remains.errors.lines().count(), 2);
-}
-
 #[test]
-fn a_message_that_nobody_reads_ends_the_server_and_is_answered_with_a_reset() {
+fn a_message_that_nobody_reads_ends_the_server() {
     let command = &mut server_command();
-    let server = Server::from(command.args(["--bind", "127.0.0.1"]).stdout(lost()));
+    command.args(["--bind", "127.0.0.1", "--port", "0"]);
+    let server = Server::of(Program::without_reader(command));
     let client = server.connect();
     hear_line(&client);
-    say(&client, b"lost\n").unwrap_err();
-    ended_without_showing(server, client.local_addr().unwrap());
+    let heard = say(&client, b"lost\n");
+    // Wine, where this runs for Windows, ends the stream before it resets.
+    assert!(heard.is_err() || cfg!(windows), "there was a receipt");
+    let address = client.local_addr().unwrap();
+    let remains = server.program.end();
+    assert_eq!(remains.status.code(), Some(1));
+    let reason =
+        format!("{address} connected\ngreet-server: cannot show the message from {address}: ");
+    assert!(remains.errors.starts_with(&reason), "{}", remains.errors);
+    assert_eq!(remains.errors.lines().count(), 2);
 }
 
 #[cfg(target_os = "linux")] // Only there is a file that is always full.
@@ -217,9 +216,12 @@ fn a_server_that_is_killed_while_it_shows_a_message_does_not_tell_that_all_is_we
 fn goes_on_when_standard_error_is_lost() {
     let command = &mut server_command();
     let mut child = command.args(["-p", "0", "-n", "2"]).spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
+    let mut log = BufReader::new(child.stderr.take().unwrap());
     let program = Program::from(child);
-    let port = port_in(&log.lines().next().unwrap().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    drop(log);
+    let port = port_in(line.trim_end());
     for message in [b"1\n", b"2\n"] {
         say(&connect(port), message).unwrap();
     }
