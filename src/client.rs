@@ -6,13 +6,14 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::deadline::{Deadline, LINGER, TimedStream};
-use crate::line::{End, LIMIT, Line, read_line, write_line};
+use crate::line::{LIMIT, Line, read_line, write_line};
 
 /// A connection to a server, until the message is sent.
 #[derive(Debug)]
 pub struct Session {
     reader: BufReader<TimedStream>,
-    address: SocketAddr,
+    /// The address that answered.
+    pub address: SocketAddr,
 }
 
 impl Session {
@@ -31,8 +32,8 @@ impl Session {
         let mut addresses = addresses.to_socket_addrs()?.peekable();
         let mut failures = Vec::new();
         while let Some(address) = addresses.next() {
+            let is_last = addresses.peek().is_none();
             let attempt = deadline.remaining().and_then(|left| {
-                let is_last = addresses.peek().is_none();
                 TcpStream::connect_timeout(&address, if is_last { left } else { left / 2 })
             });
             match attempt {
@@ -46,12 +47,6 @@ impl Session {
         Err(io::Error::other(failures.join("; ")))
     }
 
-    /// The address that answered.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Receives the greeting.
     ///
     /// # Errors
@@ -60,9 +55,7 @@ impl Session {
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes instead.
     pub fn receive_greeting(&mut self) -> io::Result<Vec<u8>> {
         let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without a greeting");
-        read_line(&mut self.reader)?
-            .map(|line| line.bytes)
-            .ok_or_else(closed)
+        Ok(read_line(&mut self.reader)?.ok_or_else(closed)?.bytes)
     }
 
     /// Sends the message, half-closes, and returns the lines that the server still sends, up to its
@@ -73,9 +66,8 @@ impl Session {
     /// # Errors
     ///
     /// An error of `send` itself means that nothing was sent:
-    /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed,
-    /// [`InvalidData`](ErrorKind::InvalidData) if it has said more than [`LIMIT`] bytes, or the
-    /// connection's failure. The session ends with an orderly close.
+    /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed or has said more
+    /// than [`LIMIT`] bytes, or the connection's failure. The session ends with an orderly close.
     ///
     /// An error of the iterator means that the message may have arrived: the connection's failure,
     /// [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`].
@@ -94,11 +86,16 @@ impl Session {
         });
 
         let mut replies = Cursor::new(early).chain(self.reader);
-        let replies = iter::from_fn(move || read_line(&mut replies).transpose());
+        let replies = iter::from_fn(move || {
+            // A reset right behind the end of the stream is no error to `read`.
+            let reset = |server: &TcpStream| server.take_error().unwrap_or_else(Some).map(Err);
+            let line = read_line(&mut replies).transpose();
+            line.or_else(|| reset(&replies.get_ref().1.get_ref().stream))
+        });
         // The terminator of a C server's string, behind its line end, is not a line.
         let replies = replies
-            .filter(|line| !matches!(line, Ok(Line { bytes, end: End::Nul }) if bytes.is_empty()))
-            .map(|line| line.map(|line| line.bytes));
+            .filter(|line| !matches!(line, Ok(Line { bytes, end: Some(0) }) if bytes.is_empty()))
+            .map(|line| Ok(line?.bytes));
         Ok(sent.err().map(Err).into_iter().chain(replies))
     }
 
@@ -114,19 +111,14 @@ impl Session {
         stream.set_nonblocking(true)?;
         let ended = stream.take(room as u64).read_to_end(&mut early);
         stream.set_nonblocking(false)?;
-        match ended {
+        let reason = match ended {
             // The server waits: there is nothing more to read now.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(early),
-            Err(error) => Err(error),
-            Ok(_) if early.len() > LIMIT => {
-                let reason = format!("the server said more than {LIMIT} bytes");
-                Err(io::Error::new(ErrorKind::InvalidData, reason))
-            }
-            Ok(_) => Err(io::Error::new(
-                ErrorKind::ConnectionAborted,
-                "the server had closed",
-            )),
-        }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(early),
+            Err(error) => return Err(error),
+            Ok(_) if early.len() > LIMIT => "the server had said too much",
+            Ok(_) => "the server had closed",
+        };
+        Err(io::Error::new(ErrorKind::ConnectionAborted, reason))
     }
 
     /// Makes an orderly close without a message. It takes `timeout` or 0.75 seconds at most, for

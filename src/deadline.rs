@@ -5,9 +5,10 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// The time-outs that [`parse_timeout`] takes, in seconds. Every system's socket options can count
-/// them: Windows stops at 49 days and starts at a millisecond.
-const SECONDS: RangeInclusive<f64> = 0.001..=1_000_000.0;
+/// The time-outs that [`parse_timeout`] takes. Every system's socket options can count them: Windows
+/// stops at 49 days and starts at a millisecond.
+const TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(1_000_000);
 
 /// The longest wait for a peer to close once all is said: some round trips around the Earth, and
 /// less than the second that a server's next client may have to wait for it.
@@ -30,14 +31,11 @@ const WAIT_IS_OVER: ErrorKind = if cfg!(windows) {
 /// # Errors
 ///
 /// What it must be instead.
-pub fn parse_timeout(seconds: &str) -> Result<Duration, String> {
-    let number = seconds.parse().ok().filter(|it| SECONDS.contains(it));
-    number
-        .and_then(|number| Duration::try_from_secs_f64(number).ok())
-        .ok_or_else(|| {
-            let (shortest, longest) = SECONDS.into_inner();
-            format!("must be a number of seconds from {shortest} to {longest}")
-        })
+pub fn parse_timeout(seconds: &str) -> Result<Duration, &'static str> {
+    let number = seconds.parse().unwrap_or(f64::NAN);
+    let timeout = Duration::try_from_secs_f64(number).ok();
+    let timeout = timeout.filter(|it| TIMEOUTS.contains(it));
+    timeout.ok_or("must be a number of seconds from 0.001 to 1000000")
 }
 
 /// The instant by which something must be over, however many reads and writes it takes.
@@ -60,8 +58,7 @@ impl Deadline {
     /// The instant from which it is too late to begin: a little before this one, so that what has
     /// begun can still end.
     pub(crate) fn last_call(self) -> Self {
-        let margin = LINGER.min(self.timeout / 2);
-        let timeout = self.timeout.saturating_sub(margin);
+        let timeout = self.timeout.saturating_sub(LINGER).max(self.timeout / 2);
         Self { timeout, ..self }
     }
 
@@ -72,10 +69,8 @@ impl Deadline {
     /// [`TimedOut`](ErrorKind::TimedOut) if there is none.
     pub(crate) fn remaining(self) -> io::Result<Duration> {
         let remaining = self.timeout.saturating_sub(self.start.elapsed());
-        if remaining.is_zero() {
-            return Err(self.missed());
-        }
-        Ok(remaining)
+        let remaining = Some(remaining).filter(|it| !it.is_zero());
+        remaining.ok_or_else(|| self.missed())
     }
 
     /// What reading and writing fail with from then on.
@@ -85,11 +80,10 @@ impl Deadline {
     }
 
     /// Says in our words that a socket's wait is over.
-    fn explain(self, error: io::Error) -> io::Error {
-        if error.kind() == WAIT_IS_OVER {
-            self.missed()
-        } else {
-            error
+    fn explain<T>(self, outcome: io::Result<T>) -> io::Result<T> {
+        match outcome {
+            Err(error) if error.kind() == WAIT_IS_OVER => Err(self.missed()),
+            outcome => outcome,
         }
     }
 }
@@ -119,7 +113,9 @@ impl TimedStream {
         let Ok(wait) = until.remaining() else {
             return Ok(None);
         };
-        self.limit_reads(wait);
+        // Fails only where both directions are shut down (POSIX, setsockopt, EINVAL), and there no
+        // read waits.
+        let _ = self.stream.set_read_timeout(Some(wait));
         match self.stream.peek(buffer) {
             Err(error) if error.kind() == WAIT_IS_OVER => Ok(None),
             peeked => peeked.map(Some),
@@ -137,19 +133,13 @@ impl TimedStream {
         self.deadline = Deadline::after(linger);
         let _ = io::copy(self, &mut io::sink());
     }
-
-    fn limit_reads(&self, wait: Duration) {
-        // Fails only where both directions are shut down (POSIX, setsockopt, EINVAL), and there no
-        // read waits.
-        let _ = self.stream.set_read_timeout(Some(wait));
-    }
 }
 
 impl Read for TimedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.limit_reads(self.deadline.remaining()?);
-        let read = self.stream.read(buffer);
-        read.map_err(|error| self.deadline.explain(error))
+        let wait = self.deadline.remaining()?;
+        let _ = self.stream.set_read_timeout(Some(wait)); // As for a peek.
+        self.deadline.explain(self.stream.read(buffer))
     }
 }
 
@@ -161,8 +151,7 @@ impl Write for TimedStream {
             // Sending waits too: for a peer that does not read.
             self.stream.set_write_timeout(Some(wait))?;
         }
-        let written = self.stream.write(bytes);
-        written.map_err(|error| self.deadline.explain(error))
+        self.deadline.explain(self.stream.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

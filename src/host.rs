@@ -7,14 +7,12 @@ use std::net::Ipv6Addr;
 /// # Errors
 ///
 /// What it must be instead.
-pub fn parse_host(host: &str) -> Result<String, String> {
+pub fn parse_host(host: &str) -> Result<String, &'static str> {
+    // The interface of a link-local address is named behind a percent sign (RFC 4007, section 11).
     let address = host.split('%').next().unwrap_or(host);
-    let is_ipv6 = address.parse::<Ipv6Addr>().is_ok();
-    if host.is_empty() {
-        Err("must not be empty".into())
-    } else if host.contains(['[', ']']) || host.contains(':') && !is_ipv6 {
-        Err("must be a host alone, without brackets; its port goes to --port".into())
-    } else {
-        Ok(host.into())
+    let has_port = host.contains(':') && address.parse::<Ipv6Addr>().is_err();
+    if host.is_empty() || has_port || host.contains(['[', ']']) {
+        return Err("must be a host alone, without brackets; its port goes to --port");
     }
+    Ok(host.into())
 }

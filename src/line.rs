@@ -12,20 +12,10 @@ pub const LIMIT: usize = 65_536;
 pub struct Line {
     /// The bytes before the end, in whatever encoding they came.
     pub bytes: Vec<u8>,
-    /// What ended them.
-    pub end: End,
-}
-
-/// What ended a [`Line`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// An LF; one CR right before it is dropped with it.
-    LineFeed,
-    /// A NUL: C programs send their string with its terminator, and often a whole uninitialised
-    /// buffer behind it.
-    Nul,
-    /// The peer's orderly close, or the end of a file.
-    EndOfStream,
+    /// The byte that ended them: LF, or the NUL of a C program, which sends its string with the
+    /// terminator and often with a whole uninitialised buffer behind it. `None` is the end of the
+    /// stream.
+    pub end: Option<u8>,
 }
 
 /// Reads the bytes up to the first LF, NUL or end of stream; `None` if the stream ends before the
@@ -46,33 +36,28 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             piece => piece?,
         };
-        let length = piece.iter().position(|byte| matches!(byte, b'\n' | b'\0'));
+        let length = piece.iter().position(|byte| matches!(byte, b'\n' | 0));
         let (text, rest) = piece.split_at(length.unwrap_or(piece.len()));
-        let end = match rest.first() {
-            Some(b'\n') => Some(End::LineFeed),
-            Some(_) => Some(End::Nul),
-            None if text.is_empty() => Some(End::EndOfStream),
-            None => None,
-        };
+        let end = rest.first().copied();
+        let is_over = end.is_some() || piece.is_empty();
         bytes.extend_from_slice(text);
-        let used = text.len() + rest.len().min(1);
+        let used = text.len() + usize::from(end.is_some());
         reader.consume(used);
 
         // Asked of the whole line, because the CR may have come in an earlier piece than its LF.
         let ends_with_cr = bytes.ends_with(b"\r");
-        if ends_with_cr && end == Some(End::LineFeed) {
+        if ends_with_cr && end == Some(b'\n') {
             bytes.pop();
         }
         // A CR behind a full line may still turn out to belong to the line's end.
-        let undecided = usize::from(ends_with_cr && end.is_none());
+        let undecided = usize::from(ends_with_cr && !is_over);
         if bytes.len() > LIMIT + undecided {
             let reason = format!("no line end within {LIMIT} bytes");
             return Err(io::Error::new(ErrorKind::InvalidData, reason));
         }
-        match end {
-            Some(End::EndOfStream) if bytes.is_empty() => return Ok(None),
-            Some(end) => return Ok(Some(Line { bytes, end })),
-            None => {}
+        if is_over {
+            let is_line = end.is_some() || !bytes.is_empty();
+            return Ok(is_line.then_some(Line { bytes, end }));
         }
     }
 }

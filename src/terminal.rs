@@ -29,13 +29,12 @@ pub fn escape(text: &[u8]) -> String {
     let mut safe = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
-            match character {
-                '\t' => safe.push(character),
-                '\0'..='\x1F'
-                | '\x7F'..='\u{9F}'
-                | '\u{202A}'..='\u{202E}'
-                | '\u{2066}'..='\u{2069}' => safe.extend(character.escape_default()),
-                _ => safe.push(character),
+            let is_explicit =
+                matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+            if is_explicit || character.is_control() && character != '\t' {
+                safe.extend(character.escape_default());
+            } else {
+                safe.push(character);
             }
         }
         safe.extend(chunk.invalid().escape_ascii().map(char::from));

@@ -9,7 +9,7 @@ use clap::Parser;
 use greet::client::Session;
 use greet::deadline::parse_timeout;
 use greet::host::parse_host;
-use greet::line::{End, Line, read_line};
+use greet::line::{Line, read_line};
 use greet::terminal::{escape, show};
 
 /// Prints the greeting of a TCP server, then sends one line from standard input
@@ -25,8 +25,7 @@ Examples:
   echo hello | greet-client example.org      send a line from a script
   greet-client -p 22 -t 2 ::1 </dev/null     see whether a port answers, and with what
 
-Exit status: 0 if the whole line was sent and the server's orderly close followed, 1 on failure,
-2 for bad arguments."
+Exit status: 0 if the server's orderly close followed, 1 on failure, 2 for bad arguments."
 )]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
@@ -45,15 +44,13 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match converse(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // It may name a host, and an argument may hold anything.
-            let reason = format!("greet-client: {error:#}");
-            tell(&format!("{}\n", escape(reason.as_bytes())));
-            ExitCode::FAILURE
-        }
+    if let Err(error) = converse(&Options::parse()) {
+        // It may name a host, and an argument may hold anything.
+        let reason = escape(format!("greet-client: {error:#}").as_bytes());
+        tell(&(reason + "\n"));
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 /// The five steps of a TCP client.
@@ -64,30 +61,31 @@ fn converse(options: &Options) -> anyhow::Result<()> {
         show(&mut stdout, on_terminal, line).context("cannot write to standard output")
     };
     let interactive = io::stdin().is_terminal();
+    let guide = |text: &str| interactive.then(|| tell(text));
 
     // 1. create, 2. connect
-    let mut session = connect(options)?;
-    let server = session.address();
-    if interactive {
-        tell(&format!("connected to {server}\n"));
-    }
+    let (host, port) = (options.host.as_str(), options.port);
+    let mut session = Session::connect((host, port), options.timeout).map_err(|error| {
+        // Every address is named with its failure, but one that was typed is named already.
+        let reason = error.to_string();
+        let reason = reason.trim_start_matches(&format!("{host}: "));
+        anyhow!("cannot connect to {host} port {port}: {reason}")
+    })?;
+    let server = session.address;
+    guide(&format!("connected to {server}\n"));
 
     // 3. receive
     let greeting = session
         .receive_greeting()
         .with_context(|| format!("no greeting from {server}"))?;
     let nothing_was_sent = || format!("nothing was sent to {server}");
-    print(&greeting)
+    let message = print(&greeting)
+        .map(|()| guide("> "))
+        .and_then(|_| read_message())
         .inspect_err(|_| session.close(options.timeout))
         .with_context(nothing_was_sent)?;
 
     // 4. send
-    if interactive {
-        tell("> ");
-    }
-    let message = read_message()
-        .inspect_err(|_| session.close(options.timeout))
-        .with_context(nothing_was_sent)?;
     let mut replies = session
         .send(&message, options.timeout)
         .with_context(nothing_was_sent)?;
@@ -96,35 +94,15 @@ fn converse(options: &Options) -> anyhow::Result<()> {
     replies
         .try_for_each(|reply| print(&reply?))
         .with_context(|| format!("the message may have arrived at {server}"))?;
-    if interactive {
-        tell(&format!("{} bytes delivered to {server}\n", message.len()));
-    }
+    guide(&format!("{} bytes delivered to {server}\n", message.len()));
     Ok(())
-}
-
-/// Connects to the first address of the host that answers.
-fn connect(
-    Options {
-        host,
-        port,
-        timeout,
-    }: &Options,
-) -> anyhow::Result<Session> {
-    Session::connect((host.as_str(), *port), *timeout).map_err(|error| {
-        // Every address is named with its failure, but one that was typed is named already.
-        let reason = error.to_string();
-        let reason = reason.strip_prefix(&format!("{host}: ")).unwrap_or(&reason);
-        anyhow!("cannot connect to {host} port {port}: {reason}")
-    })
 }
 
 /// Reads one line from standard input, and refuses one that would not arrive as it is.
 fn read_message() -> anyhow::Result<Vec<u8>> {
     match read_line(&mut io::stdin().lock()).context("cannot read standard input")? {
         None => bail!("no line on standard input"),
-        Some(Line { end: End::Nul, .. }) => {
-            bail!("the line on standard input has a NUL in it, which would end it early")
-        }
+        Some(Line { end: Some(0), .. }) => bail!("a NUL in the line would end it early"),
         Some(line) => Ok(line.bytes),
     }
 }

@@ -1,7 +1,7 @@
 //! `greet-server`: greets one client after another and prints one line from each.
 
 use std::io::{self, ErrorKind, IsTerminal};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -47,10 +47,15 @@ struct Options {
 
     /// One line to greet with; {peer} becomes the client's IP address
     /// [default: Connect succeed. Please send a message to me]
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    #[arg(verbatim_doc_comment, hide_default_value = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        verbatim_doc_comment
+    )]
     #[arg(default_value = "Connect succeed. Please send a message to me")]
-    #[arg(value_parser = parse_greeting)]
+    #[arg(hide_default_value = true, value_parser = parse_greeting)]
     greeting: String,
 
     /// Seconds that one client may hold the server, from accept to close;
@@ -65,14 +70,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match serve(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // It may name a host, and an argument may hold anything.
-            log(&escape(format!("greet-server: {error:#}").as_bytes()));
-            ExitCode::FAILURE
-        }
+    if let Err(error) = serve(&Options::parse()) {
+        // It may name a host, and an argument may hold anything.
+        log(&escape(format!("greet-server: {error:#}").as_bytes()));
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 /// The seven steps of a TCP server.
@@ -128,16 +131,12 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 
 /// Takes a greeting that is one line within the limit, even for a client with the longest address.
 fn parse_greeting(greeting: &str) -> Result<String, String> {
-    let longest_address = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)).to_string();
-    if greeting.contains(['\r', '\n', '\0']) {
-        Err("must be one line, without a NUL".into())
-    } else if greeting.replace(PEER, &longest_address).len() > LIMIT {
-        Err(format!(
-            "must be at most {LIMIT} bytes, with the longest IP address"
-        ))
-    } else {
-        Ok(greeting.into())
+    let longest = greeting.replace(PEER, &Ipv6Addr::from_bits(u128::MAX).to_string());
+    if longest.len() > LIMIT || greeting.contains(['\r', '\n', '\0']) {
+        let most = format!("at most {LIMIT} bytes with the longest IP address");
+        return Err(format!("must be one line without a NUL, {most}"));
     }
+    Ok(greeting.into())
 }
 
 /// Writes a line of the log to standard error, in one write (`eprintln!` writes in pieces). Where

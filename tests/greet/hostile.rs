@@ -138,6 +138,7 @@ fn an_endless_line_is_refused_at_the_limit_in_little_memory() {
     assert_eq!(server.program.stop().output, "still there?\n".repeat(2));
 }
 
+#[cfg(not(windows))] // Wine, where this would run, ends the stream before it resets.
 #[test]
 fn a_client_that_resets_is_told_of_and_leaves_nothing() {
     let server = Server::start(&[]);

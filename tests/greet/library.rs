@@ -7,14 +7,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use greet::line::{End, LIMIT, Line, read_line, write_line};
+use greet::line::{LIMIT, Line, read_line, write_line};
 use greet::terminal::{escape, show};
 use greet::{client, server};
 
 use crate::peers::ClosedPort;
 use crate::programs::PATIENCE;
 
-fn line(bytes: &[u8], end: End) -> Line {
+fn line(bytes: &[u8], end: Option<u8>) -> Line {
     let bytes = bytes.to_vec();
     Line { bytes, end }
 }
@@ -24,24 +24,21 @@ fn a_line_ends_at_a_line_feed_a_nul_or_the_end_and_leaves_the_rest() {
     let mut reader: &[u8] = b"one\r\ntwo\0\n\0\r\n\rthree\r";
     assert_eq!(
         read_line(&mut reader).unwrap(),
-        Some(line(b"one", End::LineFeed))
+        Some(line(b"one", Some(b'\n')))
+    );
+    assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"two", Some(0))));
+    assert_eq!(
+        read_line(&mut reader).unwrap(),
+        Some(line(b"", Some(b'\n')))
+    );
+    assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"", Some(0))));
+    assert_eq!(
+        read_line(&mut reader).unwrap(),
+        Some(line(b"", Some(b'\n')))
     );
     assert_eq!(
         read_line(&mut reader).unwrap(),
-        Some(line(b"two", End::Nul))
-    );
-    assert_eq!(
-        read_line(&mut reader).unwrap(),
-        Some(line(b"", End::LineFeed))
-    );
-    assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"", End::Nul)));
-    assert_eq!(
-        read_line(&mut reader).unwrap(),
-        Some(line(b"", End::LineFeed))
-    );
-    assert_eq!(
-        read_line(&mut reader).unwrap(),
-        Some(line(b"\rthree\r", End::EndOfStream))
+        Some(line(b"\rthree\r", None))
     );
     assert_eq!(read_line(&mut reader).unwrap(), None);
 }
@@ -53,17 +50,14 @@ fn it_does_not_matter_where_the_bytes_are_split() {
         let mut reader = BufReader::with_capacity(size, &text[..]);
         assert_eq!(
             read_line(&mut reader).unwrap(),
-            Some(line(b"\r", End::LineFeed))
+            Some(line(b"\r", Some(b'\n')))
         );
         assert_eq!(
             read_line(&mut reader).unwrap(),
-            Some(line(b"hi", End::LineFeed))
+            Some(line(b"hi", Some(b'\n')))
         );
-        assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"", End::Nul)));
-        assert_eq!(
-            read_line(&mut reader).unwrap(),
-            Some(line(b"\r", End::EndOfStream))
-        );
+        assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"", Some(0))));
+        assert_eq!(read_line(&mut reader).unwrap(), Some(line(b"\r", None)));
     }
 }
 
@@ -124,7 +118,7 @@ fn a_line_goes_on_behind_an_interrupted_read() {
     let mut reader = BufReader::new(Cursor::new(b"la").chain(Interrupted(false)));
     assert_eq!(
         read_line(&mut reader).unwrap(),
-        Some(line(b"later", End::LineFeed))
+        Some(line(b"later", Some(b'\n')))
     );
 }
 
@@ -190,7 +184,7 @@ fn every_address_of_a_name_is_tried() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let open = listener.local_addr().unwrap();
     let session = client::Session::connect(&[closed, open][..], PATIENCE).unwrap();
-    assert_eq!(session.address(), open);
+    assert_eq!(session.address, open);
 
     let other = SocketAddr::from(([127, 0, 0, 2], closed.port()));
     let error = client::Session::connect(&[closed, other][..], PATIENCE).unwrap_err();
@@ -213,7 +207,7 @@ fn an_address_where_nothing_answers_leaves_time_for_the_next() {
     let start = Instant::now();
     let timeout = Duration::from_secs(2);
     let session = client::Session::connect(&[nowhere, nowhere, open][..], timeout).unwrap();
-    assert_eq!(session.address(), open);
+    assert_eq!(session.address, open);
     // A half for the first and a quarter for the second.
     assert!(start.elapsed() >= Duration::from_millis(1_500));
     assert!(start.elapsed() < timeout);
