@@ -221,7 +221,9 @@ fn fails_when_the_server_resets_instead_of_greeting() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let client = start_client(port, &[]);
+    let start = Instant::now();
     while !has_connection_waiting(port) {
+        assert!(start.elapsed() < PATIENCE, "the client does not connect");
         thread::yield_now();
     }
     // Connections that were never accepted are reset when their listener closes.

@@ -7,10 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{Random, drip, flood, hear_all, hear_line, reset_after, say};
-use crate::programs::{Program, Scratch, Server, connect, port_in, server_command};
-
-/// Far less than the default deadline, and far more than a busy machine takes for what is prompt.
-const PROMPT: Duration = Duration::from_secs(15);
+use crate::programs::{PATIENCE, Program, Scratch, Server, connect, port_in, server_command};
 
 /// Attacks a server with a deadline of half a second; the next client must have its turn then.
 fn is_dropped_at_the_deadline(attack: fn(&TcpStream)) {
@@ -22,7 +19,7 @@ fn is_dropped_at_the_deadline(attack: fn(&TcpStream)) {
         scope.spawn(|| attack(&attacker));
         say(&next, b"next\n").unwrap();
         assert!(start.elapsed() >= Duration::from_millis(500));
-        assert!(start.elapsed() < PROMPT);
+        assert!(start.elapsed() < PATIENCE);
     });
     assert_eq!(
         server.log_of(attacker.local_addr().unwrap()),
@@ -80,7 +77,7 @@ fn does_not_delay_the_next(go_on: fn(&TcpStream)) {
     thread::scope(|scope| {
         scope.spawn(|| go_on(&attacker));
         say(&server.connect(), b"next\n").unwrap();
-        assert!(start.elapsed() < PROMPT);
+        assert!(start.elapsed() < PATIENCE);
     });
     assert_eq!(server.program.output(), b"next\n");
     assert_eq!(

@@ -12,7 +12,7 @@ use greet::terminal::{escape, show};
 use greet::{client, server};
 
 use crate::peers::ClosedPort;
-use crate::programs::PATIENCE;
+use crate::programs::{PATIENCE, patient};
 
 fn line(bytes: &[u8], end: Option<u8>) -> Line {
     let bytes = bytes.to_vec();
@@ -218,8 +218,7 @@ fn pair(timeout: Duration) -> (client::Session, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = client::Session::connect(listener.local_addr().unwrap(), timeout).unwrap();
     let (server, _) = listener.accept().unwrap();
-    server.set_read_timeout(Some(PATIENCE)).unwrap();
-    (client, server)
+    (client, patient(server))
 }
 
 /// Does something that waits for a peer, which must have ended at the deadline.

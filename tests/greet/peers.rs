@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::programs::{PATIENCE, connect};
+use crate::programs::{PATIENCE, connect, patient};
 
 /// Reads one line, byte by byte, so that nothing behind it is taken.
 pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
@@ -82,8 +82,7 @@ pub fn serve_once<T: Send + 'static>(
     let port = listener.local_addr().unwrap().port();
     let thread = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        behave(stream)
+        behave(patient(stream))
     });
     Peer { port, thread }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// More than anything takes here on the busiest machine: what takes longer will never come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running program, its output and its errors line by line.
 pub struct Program {
@@ -230,8 +230,13 @@ pub fn port_in(line: &str) -> u16 {
 
 /// Connects to a port of this machine.
 pub fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    patient(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
+}
+
+/// A connection that does not wait for ever.
+pub fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -247,7 +252,7 @@ pub fn start_client(port: u16, arguments: &[&str]) -> Program {
 
 /// Runs `greet-client` with `input` on its standard input.
 pub fn client_of(port: u16, input: &[u8]) -> Remains {
-    let mut client = start_client(port, &["--timeout", "20"]);
+    let mut client = start_client(port, &["--timeout", "10"]);
     client.type_in(input);
     client.end()
 }

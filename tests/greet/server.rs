@@ -262,7 +262,7 @@ fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
     ]);
     strace.stdout(Stdio::piped()).stderr(Stdio::piped());
     let server = Server::from(strace.args(["-b", "127.0.0.1"]));
-    // Far more of them than there is patience for, with a pause behind each.
+    // With a pause behind each it would take far more than patience.
     say(&server.connect(), b"here\n").unwrap();
     for _ in 0..300 {
         let refusal = server.program.error();
