@@ -98,7 +98,7 @@ fn pin(process: u32, processor: &str) {
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
-/// A server whose output and story nobody reads.
+/// A server whose output and log nobody reads.
 struct Server {
     process: Child,
     address: SocketAddr,

@@ -14,4 +14,5 @@ mod library;
 mod pair;
 mod peers;
 mod programs;
+mod readme;
 mod server;
