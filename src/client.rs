@@ -79,11 +79,9 @@ impl Session {
         let early = self.take_early().inspect_err(|_| self.close(timeout))?;
         let server = self.reader.get_mut();
         server.deadline = Deadline::after(timeout);
-        let sent = write_line(server, message).and_then(|()| {
-            // Fails only where there is no connection any more (shutdown(2), ENOTCONN).
-            let reset = |_| io::Error::from(ErrorKind::ConnectionReset);
-            server.stream.shutdown(Shutdown::Write).map_err(reset)
-        });
+        let sent = write_line(server, message);
+        // Fails only where the connection is no more (shutdown(2), ENOTCONN); reading tells why.
+        let _ = server.stream.shutdown(Shutdown::Write);
 
         let mut replies = Cursor::new(early).chain(self.reader);
         let replies = iter::from_fn(move || {

@@ -8,6 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_line, serve_once};
+#[cfg(target_os = "linux")]
+use crate::programs::{CLIENT, tampered_with};
 use crate::programs::{
     PATIENCE, Program, Remains, Server, client_command, client_of, start_client,
 };
@@ -257,6 +259,25 @@ fn a_server_that_resets_behind_the_text_may_have_the_message() {
         });
         failed(&remains, "hi\n", "the message may have arrived");
     }
+}
+
+#[cfg(target_os = "linux")] // The moment for it is short; strace(1), if installed, makes it longer.
+#[test]
+fn does_not_take_an_end_of_the_stream_with_a_reset_behind_it_for_delivery() {
+    let server = serve_once(|mut server| {
+        server.write_all(b"hello\n").unwrap();
+        server.peek(&mut [0]).unwrap();
+        server.shutdown(Shutdown::Write).unwrap();
+    });
+    let port = server.port.to_string();
+    let late = "inject=shutdown:delay_enter=300000";
+    let Some(mut command) = tampered_with(CLIENT, late) else {
+        return;
+    };
+    let mut client = Program::start(command.args(["127.0.0.1", "-p", &port]));
+    client.type_in(b"hi\n");
+    failed(&client.end(), "hello\n", "the message may have arrived");
+    server.outcome();
 }
 
 #[test]

@@ -170,9 +170,23 @@ pub fn server_command() -> Command {
     piped(SERVER)
 }
 
+/// Where `greet-client` is.
+pub const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
+
 /// `greet-client`, to be started.
 pub fn client_command() -> Command {
-    piped(env!("CARGO_BIN_EXE_greet-client"))
+    piped(CLIENT)
+}
+
+/// A program, to be started, of which strace(1) tampers with some system calls; `None` where that is
+/// not installed.
+#[cfg(target_os = "linux")]
+pub fn tampered_with(program: &str, tamper: &str) -> Option<Command> {
+    Command::new("strace").arg("-V").output().ok()?;
+    let mut command = piped("strace");
+    // With -D the program itself, and not strace, is what the test starts and stops.
+    command.args(["-D", "-qq", "-o", "/dev/null", "-e", tamper, program]);
+    Some(command)
 }
 
 /// A running `greet-server`.

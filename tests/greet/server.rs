@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::peers::{hear_all, hear_line, say};
+#[cfg(target_os = "linux")]
+use crate::programs::tampered_with;
 use crate::programs::{Program, Scratch, Server, connect, port_in, server_command};
 #[cfg(unix)]
 use crate::programs::{SERVER, client_of};
@@ -250,18 +252,11 @@ fn logs_a_failed_accept_and_tries_again_without_spinning() {
 #[cfg(target_os = "linux")] // There accept(2) fails so only where strace(1), if installed, does it.
 #[test]
 fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
-    if Command::new("strace").arg("-V").output().is_err() {
+    let gone = "inject=accept4:error=ECONNABORTED:when=1..300";
+    let Some(mut command) = tampered_with(SERVER, gone) else {
         return;
-    }
-    let mut strace = Command::new("strace");
-    strace.args(["-D", "-qq", "-o", "/dev/null", "-e", "trace=accept4"]);
-    strace.args([
-        "-e",
-        "inject=accept4:error=ECONNABORTED:when=1..300",
-        SERVER,
-    ]);
-    strace.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let server = Server::from(strace.args(["-b", "127.0.0.1"]));
+    };
+    let server = Server::from(command.args(["-b", "127.0.0.1"]));
     // With a pause behind each it would take far more than patience.
     say(&server.connect(), b"here\n").unwrap();
     for _ in 0..300 {
