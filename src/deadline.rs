@@ -14,9 +14,9 @@ const TIMEOUTS: RangeInclusive<Duration> =
 /// less than the second that a server's next client may have to wait for it.
 pub(crate) const LINGER: Duration = Duration::from_millis(750);
 
-/// This much of the first bytes goes into a new connection's send buffer without waiting (tcp(7),
-/// `tcp_wmem`), so that a usual line is spared the system call for a time-out.
-const NEVER_WAITS: usize = 4_096;
+/// The bytes that a new connection's send buffer takes without waiting (tcp(7), `tcp_wmem`), so that
+/// a usual line is spared the system call for a time-out.
+const SEND_BUFFER: usize = 4_096;
 
 /// What a read or write past the socket's time-out fails with. On Unix `TimedOut` is another thing:
 /// the connection's own end, because the peer no longer acknowledges (tcp(7), `ETIMEDOUT`).
@@ -93,7 +93,8 @@ impl Deadline {
 pub(crate) struct TimedStream {
     pub(crate) stream: TcpStream,
     pub(crate) deadline: Deadline,
-    sent: usize,
+    /// The bytes that the send buffer is sure to take, whether or not the peer reads.
+    room: usize,
 }
 
 impl TimedStream {
@@ -101,7 +102,7 @@ impl TimedStream {
         Self {
             stream,
             deadline,
-            sent: 0,
+            room: SEND_BUFFER,
         }
     }
 
@@ -146,8 +147,8 @@ impl Read for TimedStream {
 impl Write for TimedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let wait = self.deadline.remaining()?;
-        self.sent = self.sent.saturating_add(bytes.len());
-        if self.sent > NEVER_WAITS {
+        self.room = self.room.saturating_sub(bytes.len());
+        if self.room == 0 {
             // Sending waits too: for a peer that does not read.
             self.stream.set_write_timeout(Some(wait))?;
         }

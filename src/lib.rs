@@ -69,6 +69,8 @@
 //!   of one looks as if it had finished.
 //! - **Where the system does not reset** a socket with bytes unread, a killed server gives a
 //!   receipt. Linux does; other systems were not tried.
+//! - **Another server's close.** It may come without a last call while the message is on its way, and
+//!   a server that takes a message does not always do something with it.
 //! - **That anybody reads it.** Shown means written to the server's standard output.
 //!
 //! # The modules

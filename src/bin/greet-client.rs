@@ -98,7 +98,7 @@ fn converse(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads one line from standard input, and refuses one that would not arrive as it is.
+/// Reads one line from standard input, and refuses one of which only a part would arrive.
 fn read_message() -> anyhow::Result<Vec<u8>> {
     match read_line(&mut io::stdin().lock()).context("cannot read standard input")? {
         None => bail!("no line on standard input"),

@@ -156,7 +156,7 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
     for (early, reason) in [
         (0, "the server had closed"),
         (9, "the server had closed"),
-        (60_000, "the server had closed"),
+        (65_536, "the server had closed"),
         (77_000, "the server had said too much"),
     ] {
         let server = serve_once(|mut server| {
@@ -174,6 +174,39 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
         assert!(remains.errors.contains(reason), "{remains:?}");
         assert_eq!(hear_all(&server).unwrap(), b"");
     }
+}
+
+#[cfg(target_os = "linux")] // Where strace(1), if installed, resets a connection with nothing sent.
+#[test]
+fn sends_nothing_when_the_connection_is_reset_while_the_line_is_typed() {
+    let server = serve_once(greet_and_hear_all);
+    let port = server.port.to_string();
+    let reset = "inject=recvfrom:error=ECONNRESET:when=2";
+    let Some(mut command) = tampered_with(CLIENT, reset) else {
+        return;
+    };
+    let mut client = Program::start(command.args(["127.0.0.1", "-p", &port]));
+    client.type_in(b"too late\n");
+    failed(&client.end(), "hello\n", "nothing was sent");
+    assert_eq!(server.outcome(), b"");
+}
+
+#[test]
+fn a_server_may_say_65536_bytes_while_the_line_is_typed() {
+    let server = serve_once(|mut server| {
+        server.write_all(b"hello\n").unwrap();
+        server
+    });
+    let mut client = start_client(server.port, &[]);
+    assert_eq!(client.output(), b"hello\n");
+    let mut server = server.outcome();
+    server.write_all(&[b'\n'; 1_024].repeat(64)).unwrap();
+    client.type_in(b"hi\n");
+    assert_eq!(hear_all(&server).unwrap(), b"hi\n");
+    drop(server);
+    let remains = client.end();
+    assert!(remains.status.success(), "{}", remains.errors);
+    assert_eq!(remains.output, "\n".repeat(65_536));
 }
 
 #[test]
@@ -245,6 +278,7 @@ fn does_not_take_a_reset_for_delivery() {
             server.peek(&mut [0]).unwrap();
         });
         failed(&remains, "hello\n", "the message may have arrived");
+        assert!(!remains.errors.contains("timed out"), "{remains:?}");
     }
 }
 
