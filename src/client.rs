@@ -85,7 +85,8 @@ impl Session {
 
         let mut replies = Cursor::new(early).chain(self.reader);
         let replies = iter::from_fn(move || {
-            // A reset right behind the end of the stream is no error to `read`.
+            // A reset right behind the end of the stream is no error to `read`; the socket keeps it
+            // (socket(7), SO_ERROR).
             let reset = |server: &TcpStream| server.take_error().unwrap_or_else(Some).map(Err);
             let line = read_line(&mut replies).transpose();
             line.or_else(|| reset(&replies.get_ref().1.get_ref().stream))

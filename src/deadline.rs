@@ -14,8 +14,8 @@ const TIMEOUTS: RangeInclusive<Duration> =
 /// less than the second that a server's next client may have to wait for it.
 pub(crate) const LINGER: Duration = Duration::from_millis(750);
 
-/// The bytes that a new connection's send buffer takes without waiting (tcp(7), `tcp_wmem`), so that
-/// a usual line is spared the system call for a time-out.
+/// The first bytes fit into a new connection's send buffer (on Linux: tcp(7), `tcp_wmem`), so that a
+/// usual line does not wait and is spared the system call for a time-out.
 const SEND_BUFFER: usize = 4_096;
 
 /// What a read or write past the socket's time-out fails with. On Unix `TimedOut` is another thing:

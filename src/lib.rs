@@ -43,8 +43,8 @@
 //! # The close is the receipt
 //!
 //! A client that has sent its whole message, and then reads the end of the stream (FIN), knows that
-//! the message was shown. If it reads a reset (RST) instead, or nothing in time, the message may
-//! have been shown or not.
+//! the message was shown, but for [what TCP cannot prove](#what-tcp-cannot-prove). If it reads a
+//! reset (RST) instead, or nothing in time, the message may have been shown or not.
 //!
 //! For that the server leaves the end of the message unread until the message is shown. Whatever
 //! happens before (a full disk, a lost reader, a kill, a refusal) leaves bytes unread, and a system

@@ -64,9 +64,9 @@ impl Session {
 
 /// The client's bytes, read but left in the system until more is asked for.
 ///
-/// A [`BufReader`] asks for more when all it had is consumed, so that is when they go. If they went
-/// at once, and the server then died before it had shown them, the system would make an orderly
-/// close on its behalf, as if all was well.
+/// A [`BufReader`] asks for more when all it had is consumed, and only then are the bytes taken from
+/// the system. If they were taken at once, and the server then died before it had shown them, the
+/// system would make an orderly close on its behalf, as if all was well.
 #[derive(Debug)]
 struct Unread {
     stream: TimedStream,

@@ -66,7 +66,7 @@ fn converse(options: &Options) -> anyhow::Result<()> {
     // 1. create, 2. connect
     let (host, port) = (options.host.as_str(), options.port);
     let mut session = Session::connect((host, port), options.timeout).map_err(|error| {
-        // Every address is named with its failure, but one that was typed is named already.
+        // The reason names each address, but one that was typed is named already.
         let reason = error.to_string();
         let reason = reason.trim_start_matches(&format!("{host}: "));
         anyhow!("cannot connect to {host} port {port}: {reason}")
@@ -90,7 +90,7 @@ fn converse(options: &Options) -> anyhow::Result<()> {
         .send(&message, options.timeout)
         .with_context(nothing_was_sent)?;
 
-    // 5. close, when the server has: its end of stream says that it wanted no more than this.
+    // 5. close, after the server did: the end of its stream is the receipt.
     replies
         .try_for_each(|reply| print(&reply?))
         .with_context(|| format!("the message may have arrived at {server}"))?;

@@ -82,7 +82,7 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let on_terminal = stdout.is_terminal();
-    // Without a limit, more than there is time for.
+    // Without a limit, a number that is never reached.
     let mut messages_left = options.messages.unwrap_or(u64::MAX);
 
     // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself and
@@ -122,6 +122,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 // 7. close
                 session.close();
             }
+            // In these two cases dropping the session closes it; bytes left unread make that a reset.
             Ok(None) => log(&format!("{peer} closed without a message")),
             Err(error) => log(&format!("{peer} failed: {error}")),
         }

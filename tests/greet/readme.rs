@@ -100,7 +100,7 @@ fn its_numbers_and_messages_are_those_of_the_source() {
     for (stated, path, source) in [
         ("65,536 bytes", "src/line.rs", "LIMIT: usize = 65_536;"),
         (
-            "0.75 seconds",
+            "delays the next by less than a second",
             "src/deadline.rs",
             "LINGER: Duration = Duration::from_millis(750);",
         ),
