@@ -61,7 +61,7 @@ impl Session {
     /// Sends the message, half-closes, and returns the lines that the server still sends, up to its
     /// orderly close. `timeout`, from now, is for all of this together.
     ///
-    /// If the iterator ends without an error, the server has the message.
+    /// An end of the iterator without an error is [the receipt](crate#the-close-is-the-receipt).
     ///
     /// # Errors
     ///

@@ -16,7 +16,10 @@ pub(crate) const LINGER: Duration = Duration::from_millis(750);
 
 /// The first bytes fit into a new connection's send buffer (on Linux: tcp(7), `tcp_wmem`), so that a
 /// usual line does not wait and is spared the system call for a time-out.
-const SEND_BUFFER: usize = 4_096;
+const SEND_BUFFER: usize = 1_024;
+
+/// The shortest wait, where there is no time left and what has come already is still wanted.
+pub(crate) const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// What a read or write past the socket's time-out fails with. On Unix `TimedOut` is another thing:
 /// the connection's own end, because the peer no longer acknowledges (tcp(7), `ETIMEDOUT`).
@@ -111,9 +114,8 @@ impl TimedStream {
     /// A peek may be repeated after its time-out. A read may not on Windows, where bytes that come
     /// at that moment may be lost (setsockopt, `SO_RCVTIMEO`).
     pub(crate) fn peek(&self, buffer: &mut [u8], until: Deadline) -> io::Result<Option<usize>> {
-        let Ok(wait) = until.remaining() else {
-            return Ok(None);
-        };
+        // Looks at least once, whatever the time, as bytes that are there need no waiting.
+        let wait = until.remaining().unwrap_or(A_MOMENT);
         // Fails only where both directions are shut down (POSIX, setsockopt, EINVAL), and there no
         // read waits.
         let _ = self.stream.set_read_timeout(Some(wait));

@@ -8,7 +8,8 @@
 //!
 //! # The protocol
 //!
-//! All that a client or server in any language has to do:
+//! What a client or server in any language has to do (a close that is a receipt takes more: the next
+//! section):
 //!
 //! | | server | client |
 //! |---|---|---|
@@ -46,32 +47,34 @@
 //! the message was shown, but for [what TCP cannot prove](#what-tcp-cannot-prove). If it reads a
 //! reset (RST) instead, or nothing in time, the message may have been shown or not.
 //!
-//! For that the server leaves the end of the message unread until the message is shown. Whatever
-//! happens before (a full disk, a lost reader, a kill, a refusal) leaves bytes unread, and a system
-//! answers for a socket that is closed with bytes unread with a reset (RFC 1122, section 4.2.2.13;
-//! RFC 2525, section 2.17).
+//! For that the server looks at the message without taking its end from the system (`MSG_PEEK`), and
+//! takes it only when the message is shown. Once the message has reached its system, whatever happens
+//! before that (a full disk, a lost reader, a kill, a refusal) leaves bytes unread, and for a socket
+//! that is closed with bytes unread, the system answers with a reset (RFC 1122, section 4.2.2.13; RFC
+//! 2525, section 2.17).
 //!
 //! **The last call.** A line may be on its way while the server gives up. Then each side's end of
 //! the stream crosses the other's, and the client would take the server's for a receipt. So the
 //! server shuts down its sending direction 0.75 seconds before its deadline, or after half of a
-//! deadline under 1.5 seconds, and reads on until the deadline: what was sent before the client
-//! could see that end is shown. After it, a client that has not sent does not send.
+//! deadline under 1.5 seconds, and reads on until the deadline: a line that was sent before the client
+//! could see that end, and comes in that time, is shown. A client that has not sent by then looks for
+//! that end first, and does not send.
 //!
 //! # What TCP cannot prove
 //!
 //! - **Through a relay, nothing.** A proxy or tunnel (`haproxy`, `ssh -L`) turns a reset into an
 //!   orderly close. The receipt holds on a direct connection.
-//! - **A line that crosses the last call** has its receipt before it comes. If it is then not shown,
-//!   because it is still arriving 0.75 seconds later or because standard output fails just then,
-//!   its sender does not learn that.
+//! - **A line that crosses the server's end of the stream** has its receipt before it arrives. After
+//!   the last call it is still shown, if it comes whole within the time that is left (0.75 seconds,
+//!   or half of a time-out under 1.5) and standard output takes it. When a process is killed, or
+//!   another server closes without waiting, it is lost.
 //! - **A line that ends with the stream**, without LF or NUL, leaves nothing to hold back. A
 //!   server that dies before it shows such a line gives a receipt; a sender that dies in the middle
 //!   of one looks as if it had finished.
 //! - **Where the system does not reset** a socket with bytes unread, a killed server gives a
 //!   receipt. Linux does; other systems were not tried.
-//! - **Another server's close.** It may come without a last call while the message is on its way, and
-//!   a server that takes a message does not always do something with it.
-//! - **That anybody reads it.** Shown means written to the server's standard output.
+//! - **That anybody reads it.** Shown means written to the server's standard output. One that is
+//!   closed, or open only for reading, loses that without an error, as `/dev/null` does.
 //!
 //! # The modules
 //!

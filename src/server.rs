@@ -5,12 +5,8 @@ use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::deadline::{Deadline, LINGER, TimedStream};
+use crate::deadline::{A_MOMENT, Deadline, LINGER, TimedStream};
 use crate::line::{read_line, write_line};
-
-/// The least time for the close, where showing the message took all there was: what the client has
-/// sent by now must not become a reset.
-const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// One client, from accept to close.
 ///
@@ -57,8 +53,9 @@ impl Session {
     pub fn close(mut self) {
         let client = self.reader.get_mut();
         let _ = client.take_peeked();
-        let left = client.stream.deadline.remaining().unwrap_or_default();
-        client.stream.close(left.clamp(A_MOMENT, LINGER));
+        // Where showing the message took all the time, the close still gets a moment.
+        let left = client.stream.deadline.remaining().unwrap_or(A_MOMENT);
+        client.stream.close(left.min(LINGER));
     }
 }
 
@@ -86,6 +83,9 @@ impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.take_peeked()?;
         let deadline = self.stream.deadline;
+        // Past the deadline (a stopped process goes on late) there is no last call: what may have
+        // come meanwhile and is not shown must become a reset.
+        deadline.remaining()?;
         let mut peeked = self.stream.peek(buffer, deadline.last_call())?;
         if peeked.is_none() {
             // The last call: a client that sees this end before it has sent does not send, and what

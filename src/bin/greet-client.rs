@@ -25,7 +25,7 @@ Examples:
   echo hello | greet-client example.org      send a line from a script
   greet-client -p 22 -t 2 ::1 </dev/null     see whether a port answers, and with what
 
-Exit status: 0 if the server's orderly close followed, 1 on failure, 2 for bad arguments."
+Exit status: 0 if the line was sent and an orderly close followed, 1 if not, 2 for bad arguments."
 )]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server

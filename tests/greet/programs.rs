@@ -88,6 +88,14 @@ impl Program {
         }
     }
 
+    /// Sends the program a signal, by name.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args(["-s", name, &self.child.id().to_string()]);
+        assert!(kill.status().unwrap().success());
+    }
+
     /// Ends the program.
     pub fn stop(mut self) -> Remains {
         self.child.kill().unwrap();

@@ -79,7 +79,7 @@ fn every_option_has_the_default_that_it_states() {
     let mut help = &server;
     let mut options = 0;
     for line in page.lines() {
-        if line.starts_with("`greet-client [OPTIONS] HOST`") {
+        if line.starts_with("| `greet-client` | meaning") {
             help = &client;
         }
         if let Some(row) = line.strip_prefix("| `-") {

@@ -1,9 +1,13 @@
 //! `greet-server`, seen by its clients and by whoever started it.
 
+#[cfg(unix)]
+use std::io;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
 #[cfg(unix)]
 use std::process::{Command, Stdio};
+#[cfg(unix)]
+use std::thread;
 #[cfg(unix)]
 use std::time::{Duration, Instant};
 
@@ -212,6 +216,38 @@ fn a_server_that_is_killed_while_it_shows_a_message_does_not_tell_that_all_is_we
     assert_eq!(remains.status.code(), Some(1));
     assert!(remains.errors.contains("may have arrived"), "{remains:?}");
     assert_eq!(server.program.end().status.code(), None, "a signal");
+}
+
+/// Stops a server that has greeted, as Ctrl-Z does, for `time`; meanwhile the client sends its line.
+#[cfg(unix)]
+fn stopped_for(server: &Server, time: Duration) -> io::Result<Vec<u8>> {
+    let mut client = server.connect();
+    hear_line(&client);
+    let start = Instant::now();
+    server.program.signal("STOP");
+    client.write_all(b"meanwhile\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    thread::sleep(time.saturating_sub(start.elapsed()));
+    server.program.signal("CONT");
+    hear_all(&client)
+}
+
+#[cfg(unix)] // Where there are such signals.
+#[test]
+fn a_server_that_was_stopped_past_its_deadline_gives_no_receipt_without_showing_the_line() {
+    let server = Server::start(&["--timeout", "0.4"]);
+    let heard = stopped_for(&server, Duration::from_millis(600));
+    // Whether it is still shown depends on where the signal finds the server.
+    let shown = server.program.stop().output == "meanwhile\n";
+    assert_eq!(heard.is_ok(), shown);
+}
+
+#[cfg(unix)] // Where there are such signals.
+#[test]
+fn a_server_that_was_stopped_past_its_last_call_looks_once_more_before_that() {
+    let server = Server::start(&["--timeout", "1.5"]);
+    stopped_for(&server, Duration::from_millis(850)).unwrap();
+    assert_eq!(server.program.stop().output, "meanwhile\n");
 }
 
 #[test]
