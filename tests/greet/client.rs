@@ -1,6 +1,8 @@
 //! `greet-client`, at servers good and bad that are not ours.
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(not(windows))]
+use std::io::Read;
+use std::io::{BufRead, BufReader, Write};
 #[cfg(target_os = "linux")]
 use std::net::{Ipv4Addr, TcpListener};
 use std::net::{Shutdown, TcpStream};
