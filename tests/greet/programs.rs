@@ -91,9 +91,9 @@ impl Program {
     /// Sends the program a signal, by name.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
-        let mut kill = Command::new("kill");
-        kill.args(["-s", name, &self.child.id().to_string()]);
-        assert!(kill.status().unwrap().success());
+        let kill = format!("kill -s {name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.unwrap().success());
     }
 
     /// Ends the program.
