@@ -120,9 +120,8 @@ impl Session {
         Err(io::Error::new(ErrorKind::ConnectionAborted, reason))
     }
 
-    /// Makes an orderly close without a message. It takes `timeout` or 0.75 seconds at most, for
-    /// which the server may still say something; when a session is only dropped, that is answered
-    /// with a reset.
+    /// Makes an orderly close without a message. What the server still says is read and thrown away,
+    /// for 0.75 seconds or `timeout` at most; where a session is only dropped, it meets a reset.
     pub fn close(&mut self, timeout: Duration) {
         self.reader.get_mut().close(timeout.min(LINGER));
     }

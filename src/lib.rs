@@ -79,7 +79,7 @@
 //! # The modules
 //!
 //! - [`line`](mod@line): reads and writes a line, on any stream.
-//! - [`deadline`]: the instant by which reads and writes are over.
+//! - [`deadline`]: a time-out as a person types it, and the instant that it becomes.
 //! - [`host`]: a host as a person types it.
 //! - [`server`] and [`client`]: the steps of each side.
 //! - [`terminal`]: shows a line to a person without obeying it.
