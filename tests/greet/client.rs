@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 #[cfg(target_os = "linux")]
 use std::net::{Ipv4Addr, TcpListener};
 use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -384,10 +385,15 @@ fn names_each_address_of_a_name_when_nothing_answers() {
 
 #[test]
 fn sends_nothing_when_the_greeting_cannot_be_printed() {
-    let server = serve_once(greet_and_hear_all);
+    let (sender, reader_is_gone) = mpsc::channel();
+    let server = serve_once(move |server| {
+        reader_is_gone.recv().unwrap();
+        greet_and_hear_all(server)
+    });
     let port = server.port.to_string();
     let mut command = client_command();
     let mut client = Program::without_reader(command.args(["127.0.0.1", "-p", &port]));
+    sender.send(()).unwrap();
     client.type_in(b"hi\n");
     let remains = client.end();
     failed(&remains, "", "nothing was sent");
