@@ -26,6 +26,17 @@ fn client_at<T: Send + 'static>(
     (client_of(server.port, input), server.outcome())
 }
 
+/// A client that has printed `hello`, and its server.
+fn greeted(greeting: &'static [u8]) -> (Program, TcpStream) {
+    let server = serve_once(move |mut server| {
+        server.write_all(greeting).unwrap();
+        server
+    });
+    let client = start_client(server.port, &[]);
+    assert_eq!(client.output(), b"hello\n");
+    (client, server.outcome())
+}
+
 /// The client must have failed, with one line that says why.
 fn failed(remains: &Remains, output: &str, reason: &str) {
     assert_eq!(remains.status.code(), Some(1), "{remains:?}");
@@ -60,13 +71,7 @@ fn prints_whatever_the_server_still_sends_line_by_line() {
 
 #[test]
 fn prints_what_came_while_the_line_was_typed_in_its_order() {
-    let server = serve_once(|mut server| {
-        server.write_all(b"hello\nright away\n").unwrap();
-        server
-    });
-    let mut client = start_client(server.port, &[]);
-    assert_eq!(client.output(), b"hello\n");
-    let mut server = server.outcome();
+    let (mut client, mut server) = greeted(b"hello\nright away\n");
     server.write_all(b"a little ").unwrap();
     client.type_in(b"hi\n");
     assert_eq!(hear_all(&server).unwrap(), b"hi\n");
@@ -162,13 +167,7 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
         (65_536, "the server had closed"),
         (77_000, "the server had said too much"),
     ] {
-        let server = serve_once(|mut server| {
-            server.write_all(b"hello\n").unwrap();
-            server
-        });
-        let mut client = start_client(server.port, &[]);
-        assert_eq!(client.output(), b"hello\n");
-        let mut server = server.outcome();
+        let (mut client, mut server) = greeted(b"hello\n");
         server.write_all(&vec![b'\n'; early]).unwrap();
         server.shutdown(Shutdown::Write).unwrap();
         client.type_in(b"too late\n");
@@ -196,13 +195,7 @@ fn sends_nothing_when_the_connection_is_reset_while_the_line_is_typed() {
 
 #[test]
 fn a_server_may_say_65536_bytes_while_the_line_is_typed() {
-    let server = serve_once(|mut server| {
-        server.write_all(b"hello\n").unwrap();
-        server
-    });
-    let mut client = start_client(server.port, &[]);
-    assert_eq!(client.output(), b"hello\n");
-    let mut server = server.outcome();
+    let (mut client, mut server) = greeted(b"hello\n");
     server.write_all(&[b'\n'; 1_024].repeat(64)).unwrap();
     client.type_in(b"hi\n");
     assert_eq!(hear_all(&server).unwrap(), b"hi\n");
