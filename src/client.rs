@@ -21,7 +21,7 @@ impl Session {
     /// together.
     ///
     /// Each address but the last gets half of the time left, because it may be one where nothing
-    /// ever answers: of 60 seconds for three addresses 30, 15 and 15.
+    /// ever answers: of 60 seconds, three addresses get 30, 15 and 15.
     ///
     /// # Errors
     ///
@@ -100,8 +100,8 @@ impl Session {
 
     /// Takes what the server sent behind its greeting, and fails if that ends the stream.
     ///
-    /// A close that came before the message proves nothing about the message, but could no longer
-    /// be told from one that came after it.
+    /// A close that came before the message proves nothing about the message, but after sending it
+    /// could no longer be told from one that came later.
     fn take_early(&mut self) -> io::Result<Vec<u8>> {
         let mut early = self.reader.buffer().to_vec();
         self.reader.consume(early.len());
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// Makes an orderly close without a message. What the server still says is read and thrown away,
-    /// for 0.75 seconds or `timeout` at most; where a session is only dropped, it meets a reset.
+    /// for 0.75 seconds or `timeout` at most; if a session is only dropped, it meets a reset.
     pub fn close(&mut self, timeout: Duration) {
         self.reader.get_mut().close(timeout.min(LINGER));
     }

@@ -5,8 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// The time-outs that [`parse_timeout`] takes. Every system's socket options can count them: Windows
-/// stops at 49 days and starts at a millisecond.
+/// The time-outs that [`parse_timeout`] takes. The socket options of Linux, macOS and Windows can all
+/// count them; Windows starts at a millisecond and stops at 49 days.
 const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(1_000_000);
 
@@ -111,8 +111,8 @@ impl TimedStream {
 
     /// Looks at the bytes that are there without taking them; `None` if none came in time.
     ///
-    /// A peek may be repeated after its time-out. A read may not on Windows, where bytes that come
-    /// at that moment may be lost (setsockopt, `SO_RCVTIMEO`).
+    /// A peek takes nothing, so it may be repeated after a time-out. A read may not: on Windows, bytes
+    /// that come at that moment may be lost (setsockopt, `SO_RCVTIMEO`).
     pub(crate) fn peek(&self, buffer: &mut [u8], until: Deadline) -> io::Result<Option<usize>> {
         // Looks at least once, whatever the time, as bytes that are there need no waiting.
         let wait = until.remaining().unwrap_or(A_MOMENT);

@@ -29,8 +29,8 @@
 //!
 //! It has at most 65,536 bytes without its end, in any encoding; they pass unchanged. An end of
 //! stream before the first byte is *no line*. An LF or NUL there is an *empty line*. TCP may cut
-//! and join what was sent anywhere, so a reader collects bytes until one of the three ends,
-//! however many reads it takes.
+//! and join what was sent anywhere, so a reader collects bytes until it finds one of these three,
+//! however many reads that takes.
 //!
 //! **A message** is the first line that the client sends; the server throws away what follows it.
 //! A line that a reset, the deadline or the limit cuts off is not a message.
@@ -38,8 +38,8 @@
 //! **The deadline** is one for all the server's dealings with a client, from accept to close, by
 //! default 60 seconds; a client that exceeds it is dropped. After the message, the server reads on
 //! for 0.75 seconds at most. Further clients wait in the system's queue, so a client should be
-//! prepared to wait for its greeting; by default it gives connection and greeting 60 seconds
-//! together, and the close another 60.
+//! prepared to wait for its greeting; by default `greet-client` gives connection and greeting
+//! 60 seconds together, and the close another 60.
 //!
 //! # The close is the receipt
 //!
@@ -48,17 +48,17 @@
 //! reset (RST) instead, or nothing in time, the message may have been shown or not.
 //!
 //! For that the server looks at the message without taking its end from the system (`MSG_PEEK`), and
-//! takes it only when the message is shown. Once the message has reached its system, whatever happens
-//! before that (a full disk, a lost reader, a kill, a refusal) leaves bytes unread, and for a socket
-//! that is closed with bytes unread, the system answers with a reset (RFC 1122, section 4.2.2.13; RFC
-//! 2525, section 2.17).
+//! takes it only once the message is shown. Whatever happens between the message's arrival and that
+//! moment (a full disk, a lost reader, a kill, a refusal) leaves bytes unread, and for a socket that
+//! is closed with bytes unread, the system answers with a reset (RFC 1122, section 4.2.2.13; RFC 2525,
+//! section 2.17).
 //!
 //! **The last call.** A line may be on its way while the server gives up. Then each side's end of
 //! the stream crosses the other's, and the client would take the server's for a receipt. So the
 //! server shuts down its sending direction 0.75 seconds before its deadline, or after half of a
 //! deadline under 1.5 seconds, and reads on until the deadline: a line that was sent before the client
-//! could see that end, and comes in that time, is shown. A client that has not sent by then looks for
-//! that end first, and does not send.
+//! could see that end, and comes in that time, is shown. `greet-client` looks for that end
+//! before it sends, and if it is there, does not send.
 //!
 //! # What TCP cannot prove
 //!
@@ -72,7 +72,7 @@
 //!   server that dies before it shows such a line gives a receipt; a sender that dies in the middle
 //!   of one looks as if it had finished.
 //! - **Where the system does not reset** a socket with bytes unread, a killed server gives a
-//!   receipt. Linux does; other systems were not tried.
+//!   receipt. Linux does; Wine ends the stream first; other systems were not tried.
 //! - **That anybody reads it.** Shown means written to the server's standard output. One that is
 //!   closed, or open only for reading, loses that without an error, as `/dev/null` does.
 //!

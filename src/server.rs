@@ -63,7 +63,7 @@ impl Session {
 ///
 /// A [`BufReader`] asks for more when all it had is consumed, and only then are the bytes taken from
 /// the system. If they were taken at once, and the server then died before it had shown them, the
-/// system would make an orderly close on its behalf, as if all was well.
+/// system would make an orderly close on its behalf, as if all were well.
 #[derive(Debug)]
 struct Unread {
     stream: TimedStream,
@@ -72,7 +72,7 @@ struct Unread {
 }
 
 impl Unread {
-    /// Takes them from the system, which does not wait, as they are there.
+    /// Takes the peeked bytes from the system. This does not wait: they are already there.
     fn take_peeked(&mut self) -> io::Result<u64> {
         let mut peeked = (&self.stream.stream).take(mem::take(&mut self.peeked));
         io::copy(&mut peeked, &mut io::sink())
@@ -83,8 +83,8 @@ impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.take_peeked()?;
         let deadline = self.stream.deadline;
-        // Past the deadline (a stopped process goes on late) there is no last call: what may have
-        // come meanwhile and is not shown must become a reset.
+        // Past the deadline (a stopped process goes on late) there is no last call: its FIN would be
+        // a receipt for a line that came meanwhile and is not shown. That line must meet a reset.
         deadline.remaining()?;
         let mut peeked = self.stream.peek(buffer, deadline.last_call())?;
         if peeked.is_none() {

@@ -195,7 +195,7 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
     let program = Program::from(child);
     let port = port_in(&program.error());
     let line = "x".repeat(60_000);
-    // What nobody reads holds one such line, but not two.
+    // A pipe that nobody reads holds one such line, but not two.
     say(&connect(port), line.as_bytes()).unwrap();
     let mut client = connect(port);
     client

@@ -180,7 +180,8 @@ fn a_program_gets_the_bytes_as_they_are() {
 
 #[test]
 fn every_address_of_a_name_is_tried() {
-    let closed = ClosedPort::new().address();
+    let port = ClosedPort::new();
+    let closed = port.address();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let open = listener.local_addr().unwrap();
     let session = client::Session::connect(&[closed, open][..], PATIENCE).unwrap();

@@ -65,7 +65,8 @@ pub struct Peer<T> {
 }
 
 impl<T> Peer<T> {
-    /// What came of it. Where the client never came, the peer meets one that says nothing.
+    /// What came of it. If no client ever came, a silent one takes its place, so that this does not
+    /// wait for ever.
     pub fn outcome(self) -> T {
         if !self.thread.is_finished() {
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
@@ -124,17 +125,24 @@ pub fn greet_and_hear_all(mut server: TcpStream) -> Vec<u8> {
     hear_all(&server).unwrap()
 }
 
-/// A port of this machine on which nothing listens, and nothing will: a connection has it.
-pub struct ClosedPort(TcpStream);
+/// A port of this machine on which nothing listens, and nothing can: an open connection holds it. (So
+/// the listener at its other end is kept; closing it would reset the connection.)
+pub struct ClosedPort {
+    connection: TcpStream,
+    _listener: TcpListener,
+}
 
 impl ClosedPort {
     pub fn new() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        Self(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+        Self {
+            connection: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            _listener: listener,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
+        self.connection.local_addr().unwrap()
     }
 }
 

@@ -70,8 +70,8 @@ impl Program {
             .into()
     }
 
-    /// Types `text`, and the end of input behind it; returns whether the program lived to read all
-    /// of it.
+    /// Types `text`, and the end of input behind it; returns whether all of it could be written, which
+    /// fails once the program is gone.
     pub fn type_in(&mut self, text: &[u8]) -> bool {
         self.input.take().unwrap().write_all(text).is_ok()
     }

@@ -190,7 +190,7 @@ fn a_message_that_nobody_reads_ends_the_server() {
     assert_eq!(remains.errors.lines().count(), 2);
 }
 
-#[cfg(target_os = "linux")] // Only there is a file that is always full.
+#[cfg(target_os = "linux")] // It has `/dev/full`, which is always full.
 #[test]
 fn a_full_disk_ends_the_server_and_its_client_is_never_told_that_all_is_well() {
     for _ in 0..10 {
@@ -272,8 +272,8 @@ fn goes_on_when_standard_error_is_lost() {
 #[test]
 fn logs_a_failed_accept_and_tries_again_without_spinning() {
     let mut shell = Command::new("sh");
-    // The standard streams and the listener are 0 to 3, and none is left for a client. What the
-    // test has inherited is in the way as 3 only.
+    // The standard streams and the listener take descriptors 0 to 3, and none is left for a client.
+    // An inherited descriptor would be in the way only as number 3, so that one is closed.
     shell.args(["-c", "exec 3<&-; ulimit -n 4; exec \"$@\"", "sh", SERVER]);
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     let server = Server::from(shell.args(["--bind", "127.0.0.1"]));
