@@ -198,8 +198,9 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
     // A pipe that nobody reads holds one such line, but not two.
     say(&connect(port), line.as_bytes()).unwrap();
     let mut client = connect(port);
+    let more_than_one_read = "more\n".repeat(4_000);
     client
-        .write_all((line + "\nmore\nand more\n").as_bytes())
+        .write_all((line + "\n" + &more_than_one_read).as_bytes())
         .unwrap();
     hear_line(&client);
     thread::sleep(Duration::from_millis(600));
