@@ -47,15 +47,9 @@ struct Options {
 
     /// One line to greet with; {peer} becomes the client's IP address
     /// [default: Connect succeed. Please send a message to me]
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        allow_hyphen_values = true,
-        verbatim_doc_comment
-    )]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     #[arg(default_value = "Connect succeed. Please send a message to me")]
-    #[arg(hide_default_value = true, value_parser = parse_greeting)]
+    #[arg(verbatim_doc_comment, hide_default_value = true, value_parser = parse_greeting)]
     greeting: String,
 
     /// Seconds that one client may hold the server, from accept to close;

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::peers::{ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_line, serve_once};
 #[cfg(target_os = "linux")]
-use crate::programs::{CLIENT, tampered_with};
+use crate::programs::tampered_with;
 use crate::programs::{
-    PATIENCE, Program, Remains, Server, client_command, client_of, start_client,
+    PATIENCE, Program, Remains, Server, client_command, client_of, client_to, start_client,
 };
 
 /// Runs the client against a server that behaves as told, and returns what is left of both.
@@ -126,7 +126,7 @@ fn refuses_what_is_not_one_line_before_anything_is_sent() {
 }
 
 #[test]
-fn closes_in_order_when_it_refuses_though_the_server_has_said_more() {
+fn makes_an_orderly_close_when_it_refuses_though_the_server_has_said_more() {
     let (remains, heard) = client_at(b"", |mut server| {
         server.write_all(b"hello\n").unwrap();
         server.write_all(&b"more\n".repeat(10_000)).unwrap();
@@ -182,12 +182,11 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
 #[test]
 fn sends_nothing_when_the_connection_is_reset_while_the_line_is_typed() {
     let server = serve_once(greet_and_hear_all);
-    let port = server.port.to_string();
     let reset = "inject=recvfrom:error=ECONNRESET:when=2";
-    let Some(mut command) = tampered_with(CLIENT, reset) else {
+    let Some(mut command) = tampered_with(&client_to(server.port), reset) else {
         return;
     };
-    let mut client = Program::start(command.args(["127.0.0.1", "-p", &port]));
+    let mut client = Program::start(&mut command);
     client.type_in(b"too late\n");
     failed(&client.end(), "hello\n", "nothing was sent");
     assert_eq!(server.outcome(), b"");
@@ -299,12 +298,11 @@ fn does_not_take_an_end_of_the_stream_with_a_reset_behind_it_for_delivery() {
         server.peek(&mut [0]).unwrap();
         server.shutdown(Shutdown::Write).unwrap();
     });
-    let port = server.port.to_string();
     let late = "inject=shutdown:delay_enter=300000";
-    let Some(mut command) = tampered_with(CLIENT, late) else {
+    let Some(mut command) = tampered_with(&client_to(server.port), late) else {
         return;
     };
-    let mut client = Program::start(command.args(["127.0.0.1", "-p", &port]));
+    let mut client = Program::start(&mut command);
     client.type_in(b"hi\n");
     failed(&client.end(), "hello\n", "the message may have arrived");
     server.outcome();
@@ -383,9 +381,7 @@ fn sends_nothing_when_the_greeting_cannot_be_printed() {
         reader_is_gone.recv().unwrap();
         greet_and_hear_all(server)
     });
-    let port = server.port.to_string();
-    let mut command = client_command();
-    let mut client = Program::without_reader(command.args(["127.0.0.1", "-p", &port]));
+    let mut client = Program::without_reader(&mut client_to(server.port));
     sender.send(()).unwrap();
     client.type_in(b"hi\n");
     let remains = client.end();
@@ -401,11 +397,7 @@ fn the_message_may_have_arrived_when_a_reply_cannot_be_printed() {
         server.write_all(b"thank you\n").unwrap();
         heard
     });
-    let port = server.port.to_string();
-    let mut child = client_command()
-        .args(["127.0.0.1", "-p", &port])
-        .spawn()
-        .unwrap();
+    let mut child = client_to(server.port).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut client = Program::from(child);
     output.read_line(&mut String::new()).unwrap();

@@ -92,7 +92,8 @@ fn an_ipv4_client_of_an_ipv6_server_is_shown_as_ipv4() {
 
 #[test]
 fn over_a_long_way_a_client_that_ends_with_0_was_shown() {
-    // Over this way the line is too late at 1.8 seconds, and just in time at the others.
+    // The greeting comes after 0.15 seconds, and the last call after 1.4: a line typed by then arrives
+    // in time, and a later one is not sent.
     let delay = Duration::from_millis(150);
     thread::scope(|scope| {
         for typed_after in [0, 900, 1_100, 1_300, 1_500, 1_800] {

@@ -178,23 +178,28 @@ pub fn server_command() -> Command {
     piped(SERVER)
 }
 
-/// Where `greet-client` is.
-pub const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
-
 /// `greet-client`, to be started.
 pub fn client_command() -> Command {
-    piped(CLIENT)
+    piped(env!("CARGO_BIN_EXE_greet-client"))
 }
 
-/// A program, to be started, of which strace(1) tampers with some system calls; `None` where that is
-/// not installed.
+/// `greet-client` for a port of this machine, to be started.
+pub fn client_to(port: u16) -> Command {
+    let mut command = client_command();
+    command.args(["127.0.0.1", "--port", &port.to_string()]);
+    command
+}
+
+/// The command with some of its system calls tampered with by strace(1); `None` where that is not
+/// installed.
 #[cfg(target_os = "linux")]
-pub fn tampered_with(program: &str, tamper: &str) -> Option<Command> {
+pub fn tampered_with(command: &Command, tamper: &str) -> Option<Command> {
     Command::new("strace").arg("-V").output().ok()?;
-    let mut command = piped("strace");
+    let mut strace = piped("strace");
     // With -D the program itself, and not strace, is what the test starts and stops.
-    command.args(["-D", "-qq", "-o", "/dev/null", "-e", tamper, program]);
-    Some(command)
+    strace.args(["-D", "-qq", "-o", "/dev/null", "-e", tamper]);
+    strace.arg(command.get_program()).args(command.get_args());
+    Some(strace)
 }
 
 /// A running `greet-server`.
@@ -264,12 +269,7 @@ pub fn patient(stream: TcpStream) -> TcpStream {
 
 /// Starts `greet-client` for a port of this machine.
 pub fn start_client(port: u16, arguments: &[&str]) -> Program {
-    let port = port.to_string();
-    Program::start(
-        client_command()
-            .args(["127.0.0.1", "--port", &port])
-            .args(arguments),
-    )
+    Program::start(client_to(port).args(arguments))
 }
 
 /// Runs `greet-client` with `input` on its standard input.

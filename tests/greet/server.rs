@@ -204,14 +204,21 @@ fn a_full_disk_ends_the_server_and_its_client_is_never_told_that_all_is_well() {
     }
 }
 
+/// `greet-server`, to be started by a shell that has run `first`.
+#[cfg(unix)]
+fn server_behind(first: &str) -> Command {
+    let script = format!("{first}; exec \"$@\"");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, "sh", SERVER, "--bind", "127.0.0.1"]);
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
+}
+
 #[cfg(unix)] // Only there does a limit on a file's size kill.
 #[test]
 fn a_server_that_is_killed_while_it_shows_a_message_does_not_tell_that_all_is_well() {
     let file = Scratch::new("killed");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -f 0; exec \"$@\"", "sh", SERVER]);
-    shell.stdout(file.create()).stderr(Stdio::piped());
-    let server = Server::from(shell.args(["--bind", "127.0.0.1"]));
+    let server = Server::from(server_behind("ulimit -f 0").stdout(file.create()));
     let remains = client_of(server.port, b"lost\n");
     assert_eq!(remains.status.code(), Some(1));
     assert!(remains.errors.contains("may have arrived"), "{remains:?}");
@@ -271,12 +278,9 @@ fn goes_on_when_standard_error_is_lost() {
 #[cfg(unix)] // Only there can a shell limit the number of open files.
 #[test]
 fn logs_a_failed_accept_and_tries_again_without_spinning() {
-    let mut shell = Command::new("sh");
     // The standard streams and the listener take descriptors 0 to 3, and none is left for a client.
     // An inherited descriptor would be in the way only as number 3, so that one is closed.
-    shell.args(["-c", "exec 3<&-; ulimit -n 4; exec \"$@\"", "sh", SERVER]);
-    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let server = Server::from(shell.args(["--bind", "127.0.0.1"]));
+    let server = Server::from(&mut server_behind("exec 3<&-; ulimit -n 4"));
     let _client = server.connect();
     let refusal = "cannot accept a client: ";
     assert!(server.program.error().starts_with(refusal));
@@ -289,7 +293,7 @@ fn logs_a_failed_accept_and_tries_again_without_spinning() {
 #[test]
 fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
     let gone = "inject=accept4:error=ECONNABORTED:when=1..300";
-    let Some(mut command) = tampered_with(SERVER, gone) else {
+    let Some(mut command) = tampered_with(&server_command(), gone) else {
         return;
     };
     let server = Server::from(command.args(["-b", "127.0.0.1"]));
