@@ -1,32 +1,34 @@
 //! The client's side of one exchange.
 
-use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
-use std::iter;
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read};
+use std::mem;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::thread;
 use std::time::Duration;
 
-use crate::deadline::{Deadline, LINGER, TimedStream};
+use crate::connection::Connection;
+use crate::deadline::Deadline;
 use crate::line::{LIMIT, Line, read_line, write_line};
 
 /// A connection to a server, until the message is sent.
 #[derive(Debug)]
 pub struct Session {
-    reader: BufReader<TimedStream>,
+    reader: BufReader<Connection>,
     /// The address that answered.
     pub address: SocketAddr,
 }
 
 impl Session {
-    /// Connects to the first of the addresses that answers; `timeout` is for this and the greeting
-    /// together.
+    /// Connects to the first of the addresses that answers. `timeout` is for this and the greeting
+    /// together; sending and the server's close will have as long again.
     ///
     /// Each address but the last gets half of the time left, because it may be one where nothing
     /// ever answers: of 60 seconds, three addresses get 30, 15 and 15.
     ///
     /// # Errors
     ///
-    /// The failure to resolve a name (which takes as long as the system likes), or every address
-    /// and why it failed.
+    /// The failure to look up a name (which takes as long as the system likes), the one address's
+    /// failure, or of several addresses each with its failure.
     pub fn connect(addresses: impl ToSocketAddrs, timeout: Duration) -> io::Result<Self> {
         let deadline = Deadline::after(timeout);
         let mut addresses = addresses.to_socket_addrs()?.peekable();
@@ -37,10 +39,11 @@ impl Session {
                 TcpStream::connect_timeout(&address, if is_last { left } else { left / 2 })
             });
             match attempt {
-                Ok(stream) => {
-                    let reader = BufReader::new(TimedStream::new(stream, deadline));
+                Ok(socket) => {
+                    let reader = BufReader::new(Connection { socket, deadline });
                     return Ok(Self { reader, address });
                 }
+                Err(error) if is_last && failures.is_empty() => return Err(error),
                 Err(error) => failures.push(format!("{}: {error}", address.ip())),
             }
         }
@@ -58,58 +61,37 @@ impl Session {
         Ok(read_line(&mut self.reader)?.ok_or_else(closed)?.bytes)
     }
 
-    /// Sends the message, half-closes, and returns the lines that the server still sends, up to its
-    /// orderly close. `timeout`, from now, is for all of this together.
-    ///
-    /// An end of the iterator without an error is [the receipt](crate#the-close-is-the-receipt).
+    /// Sends the message and half-closes.
     ///
     /// # Errors
     ///
-    /// An error of `send` itself means that nothing was sent:
+    /// An error means that nothing was sent:
     /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed or has said more
     /// than [`LIMIT`] bytes, or the connection's failure. The session ends with an orderly close.
     ///
-    /// An error of the iterator means that the message may have arrived: the connection's failure,
-    /// [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`].
-    pub fn send(
-        mut self,
-        message: &[u8],
-        timeout: Duration,
-    ) -> io::Result<impl Iterator<Item = io::Result<Vec<u8>>>> {
-        let early = self.take_early().inspect_err(|_| self.close(timeout))?;
-        let server = self.reader.get_mut();
-        server.deadline = Deadline::after(timeout);
-        let sent = write_line(server, message);
-        // Fails only where the connection is no more (shutdown(2), ENOTCONN); reading tells why.
-        let _ = server.stream.shutdown(Shutdown::Write);
-
-        let mut replies = Cursor::new(early).chain(self.reader);
-        let replies = iter::from_fn(move || {
-            // A reset right behind the end of the stream is no error to `read`; the socket keeps it
-            // (socket(7), SO_ERROR).
-            let reset = |server: &TcpStream| server.take_error().unwrap_or_else(Some).map(Err);
-            let line = read_line(&mut replies).transpose();
-            line.or_else(|| reset(&replies.get_ref().1.get_ref().stream))
-        });
-        // The terminator of a C server's string, behind its line end, is not a line.
-        let replies = replies
-            .filter(|line| !matches!(line, Ok(Line { bytes, end: Some(0) }) if bytes.is_empty()))
-            .map(|line| Ok(line?.bytes));
-        Ok(sent.err().map(Err).into_iter().chain(replies))
+    /// From the first attempt to send on, the message may have arrived; [`Replies::receive`] tells.
+    pub fn send(mut self, message: &[u8]) -> io::Result<Replies> {
+        let early = self.take_early().inspect_err(|_| self.close())?;
+        // Without what it had buffered, which is early, too.
+        let mut connection = self.reader.into_inner();
+        connection.deadline = connection.deadline.again();
+        let sent = write_line(&mut connection, message);
+        connection.half_close();
+        let (early, later) = (Cursor::new(early), BufReader::new(connection));
+        Ok(Replies { sent, early, later })
     }
 
     /// Takes what the server sent behind its greeting, and fails if that ends the stream.
     ///
     /// A close that came before the message proves nothing about the message, but after sending it
     /// could no longer be told from one that came later.
-    fn take_early(&mut self) -> io::Result<Vec<u8>> {
-        let mut early = self.reader.buffer().to_vec();
-        self.reader.consume(early.len());
-        let room = LIMIT.saturating_add(1).saturating_sub(early.len());
-        let stream = &self.reader.get_ref().stream;
-        stream.set_nonblocking(true)?;
-        let ended = stream.take(room as u64).read_to_end(&mut early);
-        stream.set_nonblocking(false)?;
+    fn take_early(&self) -> io::Result<Vec<u8>> {
+        let socket = &self.reader.get_ref().socket;
+        let mut early = Vec::new();
+        let mut stream = self.reader.buffer().chain(socket).take(LIMIT as u64 + 1);
+        socket.set_nonblocking(true)?;
+        let ended = stream.read_to_end(&mut early);
+        socket.set_nonblocking(false)?;
         let reason = match ended {
             // The server waits: there is nothing more to read now.
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(early),
@@ -120,9 +102,59 @@ impl Session {
         Err(io::Error::new(ErrorKind::ConnectionAborted, reason))
     }
 
-    /// Makes an orderly close without a message. What the server still says is read and thrown away,
-    /// for 0.75 seconds or `timeout` at most; if a session is only dropped, it meets a reset.
-    pub fn close(&mut self, timeout: Duration) {
-        self.reader.get_mut().close(timeout.min(LINGER));
+    /// Makes an orderly close without a message: half-closes, and reads on until the server has closed
+    /// too, for 0.75 seconds at most. (If a session is only dropped, what the server still says meets
+    /// a reset.)
+    pub fn close(&mut self) {
+        let connection = self.reader.get_mut();
+        connection.deadline = connection.deadline.again();
+        connection.begin_close();
+        let _ = io::copy(&mut self.reader, &mut io::sink());
+    }
+}
+
+/// What the server sends from then on, until its close, the receipt for the message.
+#[derive(Debug)]
+pub struct Replies {
+    /// Whether the message was sent whole.
+    sent: io::Result<()>,
+    early: Cursor<Vec<u8>>,
+    later: BufReader<Connection>,
+}
+
+impl Replies {
+    /// Receives a line; `None` is the end of the stream and [the
+    /// receipt](crate#the-close-is-the-receipt).
+    ///
+    /// # Errors
+    ///
+    /// An error means that the message may have arrived, whole or in part: the connection's failure,
+    /// while sending or since, [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`].
+    pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
+        // First, as the socket has told it and will not tell it again.
+        mem::replace(&mut self.sent, Ok(()))?;
+        loop {
+            match read_line(&mut (&mut self.early).chain(&mut self.later))? {
+                // The terminator of a C server's string, behind its line end, is not a line.
+                Some(Line { bytes, end }) if bytes.is_empty() && end == Some(0) => {}
+                Some(line) => return Ok(Some(line.bytes)),
+                None => return self.confirm().map(|()| None),
+            }
+        }
+    }
+
+    /// Takes the end of the stream for a receipt, if it is one.
+    fn confirm(&self) -> io::Result<()> {
+        let Connection { socket, deadline } = self.later.get_ref();
+        // Acknowledged? An end of the stream may have passed the message on the way: then the message
+        // meets a closed socket, and a reset comes back. Linux knows the peer's address until both
+        // directions are closed and acknowledged (getpeername(2), ENOTCONN). Windows may know it for
+        // ever, and macOS forgets it at once, so that waiting there is of no use.
+        while cfg!(target_os = "linux") && socket.peer_addr().is_ok() {
+            deadline.remaining()?;
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Reset? `read` does not tell, if the end of the stream came first (socket(7), SO_ERROR).
+        socket.take_error()?.map_or(Ok(()), Err)
     }
 }

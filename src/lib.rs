@@ -106,17 +106,18 @@
 //! server.greet("Please send a message to me")?;
 //! assert_eq!(client.receive_greeting()?, b"Please send a message to me");
 //!
-//! let mut replies = client.send("你好".as_bytes(), timeout)?;
+//! let mut replies = client.send("你好".as_bytes())?;
 //! assert_eq!(server.receive()?, Some("你好".into()));
 //! server.close();
-//! assert!(replies.next().is_none(), "an orderly close, and no more lines");
+//! assert_eq!(replies.receive()?, None, "an orderly close: the receipt");
 //! # Ok(())
 //! # }
 //! ```
 
+pub mod arguments;
 pub mod client;
-pub mod deadline;
-pub mod host;
+mod connection;
+mod deadline;
 pub mod line;
 pub mod server;
 pub mod terminal;

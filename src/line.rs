@@ -31,42 +31,40 @@ pub struct Line {
 /// known to exceed [`LIMIT`] bytes. What was read until then is lost: half a line is not a line.
 pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
-    loop {
+    let mut end = None;
+    // A CR does not count yet: it is dropped if an LF comes next, perhaps in another piece.
+    while end.is_none() && bytes.strip_suffix(b"\r").unwrap_or(&bytes).len() <= LIMIT {
         let piece = match reader.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             piece => piece?,
         };
+        if piece.is_empty() {
+            break;
+        }
         let length = piece.iter().position(|byte| matches!(byte, b'\n' | 0));
         let (text, rest) = piece.split_at(length.unwrap_or(piece.len()));
-        let end = rest.first().copied();
-        let is_over = end.is_some() || piece.is_empty();
         bytes.extend_from_slice(text);
+        end = rest.first().copied();
         let used = text.len() + usize::from(end.is_some());
         reader.consume(used);
-
-        // Asked of the whole line, because the CR may have come in an earlier piece than its LF.
-        let ends_with_cr = bytes.ends_with(b"\r");
-        if ends_with_cr && end == Some(b'\n') {
-            bytes.pop();
-        }
-        // A CR behind a full line may still turn out to belong to the line's end.
-        let undecided = usize::from(ends_with_cr && !is_over);
-        if bytes.len() > LIMIT + undecided {
-            let reason = format!("no line end within {LIMIT} bytes");
-            return Err(io::Error::new(ErrorKind::InvalidData, reason));
-        }
-        if is_over {
-            let is_line = end.is_some() || !bytes.is_empty();
-            return Ok(is_line.then_some(Line { bytes, end }));
-        }
     }
+
+    if end == Some(b'\n') && bytes.ends_with(b"\r") {
+        bytes.pop();
+    }
+    if bytes.len() > LIMIT {
+        let reason = format!("the line is longer than {LIMIT} bytes");
+        return Err(io::Error::new(ErrorKind::InvalidData, reason));
+    }
+    let is_line = end.is_some() || !bytes.is_empty();
+    Ok(is_line.then_some(Line { bytes, end }))
 }
 
 /// Writes `text` and one LF in one call. In two, the LF might wait until the peer acknowledges the
 /// text (Nagle's algorithm, RFC 896), or come after another program's line.
 ///
-/// It does not look at `text`: one that is to arrive as one line has no LF or NUL in it, does not end
-/// with CR, and has at most [`LIMIT`] bytes.
+/// The caller sees to it that `text` is one line: without LF or NUL, without a CR at its end, and of
+/// at most [`LIMIT`] bytes.
 ///
 /// # Errors
 ///

@@ -1,32 +1,30 @@
 //! `greet-client`: prints a server's greeting and sends one line from standard input.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Parser;
-use greet::client::Session;
-use greet::deadline::parse_timeout;
-use greet::host::parse_host;
+use greet::arguments::{parse_host, parse_timeout};
+use greet::client::{Replies, Session};
 use greet::line::{Line, read_line};
-use greet::terminal::{escape, show};
+use greet::terminal::show;
 
 /// Prints the greeting of a TCP server, then sends one line from standard input
 #[derive(Parser)]
-#[command(
-    name = "greet-client",
-    version,
-    // So that `-t -1` is refused as a time-out, and not as an unknown option.
-    allow_negative_numbers = true,
-    after_help = "\
+// Negative numbers, so that `-t -1` is refused as a timeout and not as an unknown option.
+#[command(name = "greet-client", version, allow_negative_numbers = true)]
+#[command(after_help = "\
 Examples:
-  greet-client 127.0.0.1                     type a line to a greet-server on this machine
-  echo hello | greet-client example.org      send a line from a script
-  greet-client -p 22 -t 2 ::1 </dev/null     see whether a port answers, and with what
+  greet-client 127.0.0.1                  type a line to a server here
+  greet-client -p 22 -t 2 ::1 </dev/null  see whether a port answers
+  until echo done | greet-client HOST; do [ $? -eq 1 ] || exit; sleep 5; done
+                                          try again until a line is delivered
 
-Exit status: 0 if the line was sent and an orderly close followed, 1 if not, 2 for bad arguments."
-)]
+Exit status: 0 the line was delivered, 1 nothing was sent (trying again does no
+harm), 2 bad arguments, 3 the line may have arrived, whole or in part.")]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
     #[arg(value_parser = parse_host)]
@@ -36,79 +34,90 @@ struct Options {
     #[arg(short, long, default_value_t = 65432, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Seconds to wait for connection and greeting together,
-    /// then again for the server's close; decimals allowed
+    /// Longest wait, decimals allowed: for connection and
+    /// greeting together, again for the close
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
     #[arg(verbatim_doc_comment)]
     timeout: Duration,
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = converse(&Options::parse()) {
-        // It may name a host, and an argument may hold anything.
-        let reason = escape(format!("greet-client: {error:#}").as_bytes());
-        tell(&(reason + "\n"));
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let options = Options::parse();
+    let (status, error) = match send_message(&options).map(receive_receipt) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => (3, error.context("the message may have arrived")),
+        Err(error) => (1, error.context("nothing was sent")),
+    };
+    // Escaped as for a terminal: it may name a host, and an argument may hold anything.
+    let reason = format!("greet-client: {error:#}");
+    let _ = show(&mut io::stderr(), true, reason.as_bytes());
+    ExitCode::from(status)
 }
 
-/// The five steps of a TCP client.
-fn converse(options: &Options) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    let on_terminal = stdout.is_terminal();
-    let mut print = |line: &[u8]| {
-        show(&mut stdout, on_terminal, line).context("cannot write to standard output")
-    };
-    let interactive = io::stdin().is_terminal();
-    let guide = |text: &str| interactive.then(|| tell(text));
-
+/// The first four steps of a TCP client. If one of them fails, nothing was sent.
+fn send_message(options: &Options) -> anyhow::Result<(Replies, usize)> {
     // 1. create, 2. connect
-    let (host, port) = (options.host.as_str(), options.port);
-    let mut session = Session::connect((host, port), options.timeout).map_err(|error| {
-        // The reason names each address, but one that was typed is named already.
-        let reason = error.to_string();
-        let reason = reason.trim_start_matches(&format!("{host}: "));
-        anyhow!("cannot connect to {host} port {port}: {reason}")
-    })?;
+    let mut session = connect(&options.host, options.port, options.timeout)
+        .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))?;
     let server = session.address;
     guide(&format!("connected to {server}\n"));
 
     // 3. receive
-    let greeting = session
-        .receive_greeting()
-        .with_context(|| format!("no greeting from {server}"))?;
-    let nothing_was_sent = || format!("nothing was sent to {server}");
-    let message = print(&greeting)
-        .map(|()| guide("> "))
-        .and_then(|_| read_message())
-        .inspect_err(|_| session.close(options.timeout))
-        .with_context(nothing_was_sent)?;
+    let greeting = session.receive_greeting();
+    let greeting = greeting.with_context(|| format!("no greeting from {server}"))?;
+    print(&greeting)?;
+    let message = read_message().inspect_err(|_| session.close())?;
 
     // 4. send
-    let mut replies = session
-        .send(&message, options.timeout)
-        .with_context(nothing_was_sent)?;
+    let replies = session.send(&message)?;
+    Ok((replies, message.len()))
+}
 
+/// The fifth step. If it fails, the message may have arrived.
+fn receive_receipt((mut replies, length): (Replies, usize)) -> anyhow::Result<()> {
     // 5. close, after the server did: the end of its stream is the receipt.
-    replies
-        .try_for_each(|reply| print(&reply?))
-        .with_context(|| format!("the message may have arrived at {server}"))?;
-    guide(&format!("{} bytes delivered to {server}\n", message.len()));
+    while let Some(reply) = replies.receive()? {
+        print(&reply)?;
+    }
+    guide(&format!("{length} bytes delivered\n"));
     Ok(())
+}
+
+/// Connects to a host as it was typed.
+fn connect(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> {
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    let session = Session::connect(&addresses[..], timeout);
+    match addresses[..] {
+        // Of several addresses the failure names each; the only one of a name is named here.
+        [address] if host.parse() != Ok(address.ip()) => session.with_context(|| address.ip()),
+        _ => Ok(session?),
+    }
 }
 
 /// Reads one line from standard input, and refuses one of which only a part would arrive.
 fn read_message() -> anyhow::Result<Vec<u8>> {
-    match read_line(&mut io::stdin().lock()).context("cannot read standard input")? {
+    guide("> ");
+    let line = read_line(&mut io::stdin().lock()).context("standard input")?;
+    if !matches!(line, Some(Line { end: Some(_), .. })) {
+        guide("\n"); // Ctrl-D leaves the cursor behind the prompt.
+    }
+    match line {
         None => bail!("no line on standard input"),
         Some(Line { end: Some(0), .. }) => bail!("a NUL in the line would end it early"),
         Some(line) => Ok(line.bytes),
     }
 }
 
-/// Speaks to the person at the keyboard, on standard error and in one write (`eprint!` writes in
-/// pieces, and panics where standard error is lost).
-fn tell(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+/// Prints a line from the server.
+fn print(line: &[u8]) -> anyhow::Result<()> {
+    let stdout = io::stdout();
+    show(&mut &stdout, stdout.is_terminal(), line).context("cannot write to standard output")
+}
+
+/// Speaks to the person at the keyboard, if there is one, in one write (`eprint!` writes in pieces, and
+/// panics where standard error is lost).
+fn guide(text: &str) {
+    if io::stdin().is_terminal() {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
 }

@@ -8,65 +8,56 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use greet::deadline::parse_timeout;
-use greet::host::parse_host;
-use greet::line::{LIMIT, write_line};
+use greet::arguments::{parse_host, parse_timeout};
+use greet::line::LIMIT;
 use greet::server::Session;
-use greet::terminal::{escape, show};
+use greet::terminal::show;
 
 /// Stands for the client's IP address in a greeting.
 const PEER: &str = "{peer}";
 
-/// The wait after a failed `accept`: its cause, such as too many open files, seldom goes away at
-/// once, and the loop must not spin until it does.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// Greets TCP clients, one after another, and prints one line from each
 #[derive(Parser)]
-#[command(
-    name = "greet-server",
-    version,
-    // So that `-t -1` is refused as a time-out, and not as an unknown option.
-    allow_negative_numbers = true,
-    after_help = "\
+// Negative numbers, so that `-t -1` is refused as a timeout and not as an unknown option.
+#[command(name = "greet-server", version, allow_negative_numbers = true)]
+#[command(after_help = "\
 Examples:
-  greet-server                               serve until interrupted (Ctrl-C)
-  greet-server -b 127.0.0.1 >>messages.log   serve this machine only, keep every message
-  line=$(greet-server -n 1) || exit          receive one line in a script
+  greet-server                              serve until interrupted (Ctrl-C)
+  greet-server -b 127.0.0.1 >>messages.log  keep what this machine sends
+  line=$(greet-server -n 1) || exit         receive one line in a script
 
-Exit status: 0 after N messages, 1 on failure, 2 for bad arguments."
-)]
+Exit status: 0 after N messages, 1 on failure, 2 for bad arguments.")]
 struct Options {
-    /// TCP port to listen on; 0 picks a free one
+    /// TCP port; 0 picks a free one
     #[arg(short, long, default_value_t = 65432)]
     port: u16,
 
-    /// Address or name to listen on; 0.0.0.0 is all of IPv4
+    /// Local address or name to listen on
     #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0", value_parser = parse_host)]
     bind: String,
 
-    /// One line to greet with; {peer} becomes the client's IP address
-    /// [default: Connect succeed. Please send a message to me]
+    /// One line; {peer} becomes the client's IP address
+    /// [default: Connect succeed. Please send a message
+    /// to me]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     #[arg(default_value = "Connect succeed. Please send a message to me")]
     #[arg(verbatim_doc_comment, hide_default_value = true, value_parser = parse_greeting)]
     greeting: String,
 
-    /// Seconds that one client may hold the server, from accept to close;
-    /// decimals allowed
+    /// The longest one client may hold the server, from
+    /// accept to close; decimals allowed
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
     #[arg(verbatim_doc_comment)]
     timeout: Duration,
 
-    /// Exit after N messages; clients without one do not count [default: never]
+    /// Exit after N messages [default: never]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
 }
 
 fn main() -> ExitCode {
     if let Err(error) = serve(&Options::parse()) {
-        // It may name a host, and an argument may hold anything.
-        log(&escape(format!("greet-server: {error:#}").as_bytes()));
+        log(&format!("greet-server: {error:#}"));
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -81,26 +72,28 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 
     // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself and
     // queues them (the backlog) until they are accepted.
-    let (host, port) = (options.bind.as_str(), options.port);
-    let listener = TcpListener::bind((host, port))
-        .with_context(|| format!("cannot listen on {host} port {port}"))?;
+    let listener = TcpListener::bind((options.bind.as_str(), options.port))
+        .with_context(|| format!("cannot listen on {} port {}", options.bind, options.port))?;
     log(&format!("listening on {}", listener.local_addr()?));
 
     while messages_left > 0 {
         // 4. accept
-        let (connection, address) = match listener.accept() {
+        let (socket, address) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
                 log(&format!("cannot accept a client: {error}"));
-                // A connection that ended in the queue takes its failure with it (accept(2)).
-                let is_gone = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
-                if !is_gone.contains(&error.kind()) {
-                    thread::sleep(PAUSE);
+                match error.kind() {
+                    // A client that is gone from the queue; the next may be there (accept(2)).
+                    ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {}
+                    // Too many open files, say: that seldom goes away at once, and the loop must not
+                    // spin until it does.
+                    _ => thread::sleep(Duration::from_secs(1)),
                 }
                 continue;
             }
         };
-        let mut session = Session::new(connection, options.timeout);
+        let mut session = Session::new(socket, options.timeout);
+        // On an IPv6 socket an IPv4 client has an address such as ::ffff:127.0.0.1.
         let peer = SocketAddr::new(address.ip().to_canonical(), address.port());
         log(&format!("{peer} connected"));
 
@@ -108,13 +101,16 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         let greeting = options.greeting.replace(PEER, &peer.ip().to_string());
         match session.greet(&greeting).and_then(|()| session.receive()) {
             Ok(Some(message)) => {
-                // Before the close, which tells the client that its message is safe.
+                // Before the close, which is the client's receipt.
                 show(&mut stdout, on_terminal, &message)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
-                log(&format!("{peer} {} bytes received", message.len()));
-                messages_left -= 1;
                 // 7. close
-                session.close();
+                let more = match session.close() {
+                    0 => String::new(),
+                    ignored => format!(", {ignored} more ignored"),
+                };
+                log(&format!("{peer} {} bytes received{more}", message.len()));
+                messages_left -= 1;
             }
             // In these two cases dropping the session closes it; bytes left unread make that a reset.
             Ok(None) => log(&format!("{peer} closed without a message")),
@@ -128,14 +124,16 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 fn parse_greeting(greeting: &str) -> Result<String, String> {
     let longest = greeting.replace(PEER, &Ipv6Addr::from_bits(u128::MAX).to_string());
     if longest.len() > LIMIT || greeting.contains(['\r', '\n', '\0']) {
-        let most = format!("at most {LIMIT} bytes with the longest IP address");
-        return Err(format!("must be one line without a NUL, {most}"));
+        return Err(format!(
+            "must be one line without a NUL, of at most {LIMIT} bytes"
+        ));
     }
     Ok(greeting.into())
 }
 
 /// Writes a line of the log to standard error, in one write (`eprintln!` writes in pieces). Where
-/// standard error is lost, the service goes on without it (`eprintln!` would panic).
+/// standard error is lost, the service goes on without it (`eprintln!` would panic). Escaped as for a
+/// terminal, because an error may name a host, and an argument may hold anything.
 fn log(text: &str) {
-    let _ = write_line(&mut io::stderr(), text.as_bytes());
+    let _ = show(&mut io::stderr(), true, text.as_bytes());
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::programs::{Program, Server, client_command, client_of, server_command, start_client};
+use crate::programs::{Program, Server, client_command, run_client, server_command, start_client};
 
 /// The command must end with status 2 and a message about `culprit`, and without a panic.
 fn is_refused(command: &mut Command, culprit: &str) {
@@ -101,9 +101,9 @@ fn a_greeting_must_be_one_line_within_the_limit_for_every_client() {
         );
     }
     let server = Server::start(&["--greeting", "-"]);
-    assert_eq!(client_of(server.port, b"hi\n").output, "-\n");
+    assert_eq!(run_client(server.port, b"hi\n").output, "-\n");
     let server = Server::start(&["--greeting", ""]);
-    assert_eq!(client_of(server.port, b"hi\n").output, "\n");
+    assert_eq!(run_client(server.port, b"hi\n").output, "\n");
 }
 
 #[cfg(not(windows))] // There a command line ends at 32,767 characters.
@@ -111,7 +111,7 @@ fn a_greeting_must_be_one_line_within_the_limit_for_every_client() {
 fn a_greeting_may_have_65536_bytes_and_no_more() {
     let longest = "g".repeat(65_536);
     let server = Server::start(&["--greeting", &longest]);
-    let client = client_of(server.port, b"hi\n");
+    let client = run_client(server.port, b"hi\n");
     assert!(client.status.success());
     assert_eq!(client.output, longest.clone() + "\n");
     is_refused(

@@ -14,7 +14,7 @@ use crate::peers::{ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_l
 #[cfg(target_os = "linux")]
 use crate::programs::tampered_with;
 use crate::programs::{
-    PATIENCE, Program, Remains, Server, client_command, client_of, client_to, start_client,
+    PATIENCE, Program, Remains, Server, client_command, client_to, run_client, start_client,
 };
 
 /// Runs the client against a server that behaves as told, and returns what is left of both.
@@ -23,7 +23,7 @@ fn client_at<T: Send + 'static>(
     behave: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (Remains, T) {
     let server = serve_once(behave);
-    (client_of(server.port, input), server.outcome())
+    (run_client(server.port, input), server.outcome())
 }
 
 /// A client that has printed `hello`, and its server.
@@ -37,13 +37,23 @@ fn greeted(greeting: &'static [u8]) -> (Program, TcpStream) {
     (client, server.outcome())
 }
 
-/// The client must have failed, with one line that says why.
-fn failed(remains: &Remains, output: &str, reason: &str) {
-    assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+/// The client must have failed, with one line that says what became of the message, and why.
+fn failed(remains: &Remains, status: i32, fate: &str, output: &str, reason: &str) {
+    assert_eq!(remains.status.code(), Some(status), "{remains:?}");
     assert_eq!(remains.output, output);
     assert_eq!(remains.errors.lines().count(), 1, "{remains:?}");
-    assert!(remains.errors.starts_with("greet-client: "), "{remains:?}");
+    assert!(remains.errors.starts_with(fate), "{remains:?}");
     assert!(remains.errors.contains(reason), "{remains:?}");
+}
+
+fn nothing_was_sent(remains: &Remains, output: &str, reason: &str) {
+    let fate = "greet-client: nothing was sent: ";
+    failed(remains, 1, fate, output, reason);
+}
+
+fn it_may_have_arrived(remains: &Remains, output: &str, reason: &str) {
+    let fate = "greet-client: the message may have arrived: ";
+    failed(remains, 3, fate, output, reason);
 }
 
 #[test]
@@ -114,13 +124,12 @@ fn refuses_what_is_not_one_line_before_anything_is_sent() {
         (b"", "no line on standard input"),
         (b"early\0end\n", "NUL"),
         (b"\0\n", "NUL"),
-        (&too_long, "no line end within 65536 bytes"),
-        (&[&too_long[..], b"\n"].concat(), "within 65536 bytes"),
+        (&too_long, "the line is longer than 65536 bytes"),
+        (&[&too_long[..], b"\n"].concat(), "longer than 65536 bytes"),
     ];
     for (input, reason) in cases {
         let (remains, heard) = client_at(input, greet_and_hear_all);
-        failed(&remains, "hello\n", "nothing was sent");
-        assert!(remains.errors.contains(reason), "{remains:?}");
+        nothing_was_sent(&remains, "hello\n", reason);
         assert_eq!(heard, b"");
     }
 }
@@ -132,7 +141,7 @@ fn makes_an_orderly_close_when_it_refuses_though_the_server_has_said_more() {
         server.write_all(&b"more\n".repeat(10_000)).unwrap();
         hear_all(&server)
     });
-    failed(&remains, "hello\n", "no line on standard input");
+    nothing_was_sent(&remains, "hello\n", "no line on standard input");
     assert_eq!(heard.unwrap(), b"");
 }
 
@@ -155,7 +164,11 @@ fn reads_no_more_of_standard_input_than_a_line_may_have() {
         !client.type_in(&vec![b'x'; 10_000_000]),
         "all of it was read"
     );
-    failed(&client.end(), "hello\n", "no line end within 65536 bytes");
+    nothing_was_sent(
+        &client.end(),
+        "hello\n",
+        "the line is longer than 65536 bytes",
+    );
     assert_eq!(server.outcome(), b"");
 }
 
@@ -172,8 +185,7 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
         server.shutdown(Shutdown::Write).unwrap();
         client.type_in(b"too late\n");
         let remains = client.end();
-        failed(&remains, "", "nothing was sent");
-        assert!(remains.errors.contains(reason), "{remains:?}");
+        nothing_was_sent(&remains, "", reason);
         assert_eq!(hear_all(&server).unwrap(), b"");
     }
 }
@@ -188,7 +200,7 @@ fn sends_nothing_when_the_connection_is_reset_while_the_line_is_typed() {
     };
     let mut client = Program::start(&mut command);
     client.type_in(b"too late\n");
-    failed(&client.end(), "hello\n", "nothing was sent");
+    nothing_was_sent(&client.end(), "hello\n", "");
     assert_eq!(server.outcome(), b"");
 }
 
@@ -213,7 +225,7 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
         let start = Instant::now();
         let mut client = start_client(server.port, &["--timeout", "0.5"]);
         client.type_in(b"hi\n");
-        failed(&client.end(), "", "timed out after 500ms");
+        nothing_was_sent(&client.end(), "", "timed out after 500ms");
         assert!(start.elapsed() >= Duration::from_millis(500));
         assert!(start.elapsed() < PATIENCE);
         server.outcome();
@@ -223,16 +235,16 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
 #[test]
 fn gives_up_on_a_greeting_without_an_end() {
     let (remains, sent) = client_at(b"hi\n", |server| flood(&server, 100_000_000));
-    failed(&remains, "", "no line end within 65536 bytes");
+    nothing_was_sent(&remains, "", "the line is longer than 65536 bytes");
     assert!(sent < 100_000_000);
 }
 
 #[test]
 fn fails_when_the_server_closes_instead_of_greeting() {
     let (remains, ()) = client_at(b"hi\n", drop);
-    failed(&remains, "", "closed without a greeting");
+    nothing_was_sent(&remains, "", "closed without a greeting");
     let (remains, ()) = client_at(b"hi\n", |mut server| server.write_all(b"\n").unwrap());
-    failed(&remains, "\n", "");
+    nothing_was_sent(&remains, "\n", "");
 }
 
 /// Whether the system has completed a connection to the port that nobody has accepted yet. Only
@@ -258,7 +270,7 @@ fn fails_when_the_server_resets_instead_of_greeting() {
     }
     // Connections that were never accepted are reset when their listener closes.
     drop(listener);
-    failed(&client.end(), "", "no greeting from");
+    nothing_was_sent(&client.end(), "", "no greeting from");
 }
 
 #[cfg(not(windows))] // Wine, where this would run, ends the stream before it resets.
@@ -272,7 +284,7 @@ fn does_not_take_a_reset_for_delivery() {
             server.read_exact(&mut vec![0; taken]).unwrap();
             server.peek(&mut [0]).unwrap();
         });
-        failed(&remains, "hello\n", "the message may have arrived");
+        it_may_have_arrived(&remains, "hello\n", "");
         assert!(!remains.errors.contains("timed out"), "{remains:?}");
     }
 }
@@ -286,7 +298,7 @@ fn a_server_that_resets_behind_the_text_may_have_the_message() {
             server.read_exact(&mut [0; 5]).unwrap();
             server.peek(&mut [0]).unwrap();
         });
-        failed(&remains, "hi\n", "the message may have arrived");
+        it_may_have_arrived(&remains, "hi\n", "");
     }
 }
 
@@ -304,7 +316,7 @@ fn does_not_take_an_end_of_the_stream_with_a_reset_behind_it_for_delivery() {
     };
     let mut client = Program::start(&mut command);
     client.type_in(b"hi\n");
-    failed(&client.end(), "hello\n", "the message may have arrived");
+    it_may_have_arrived(&client.end(), "hello\n", "");
     server.outcome();
 }
 
@@ -318,13 +330,8 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_close() {
     let mut client = start_client(server.port, &["--timeout", "0.5"]);
     client.type_in(b"hi\n");
     let remains = client.end();
-    assert_eq!(remains.status.code(), Some(1));
-    for part in [
-        "the message may have arrived at ",
-        ": timed out after 500ms\n",
-    ] {
-        assert!(remains.errors.contains(part), "{remains:?}");
-    }
+    let output = remains.output.clone();
+    it_may_have_arrived(&remains, &output, ": timed out after 500ms\n");
     server.outcome();
 }
 
@@ -334,15 +341,15 @@ fn does_not_show_a_reply_that_is_cut_off() {
         greet_and_hear_all(server.try_clone().unwrap());
         flood(&server, 100_000_000);
     });
-    failed(&remains, "hello\n", "no line end within 65536 bytes");
+    it_may_have_arrived(&remains, "hello\n", "the line is longer than 65536 bytes");
 }
 
 #[test]
 fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
     let closed = ClosedPort::new();
     let port = closed.address().port();
-    let remains = client_of(port, b"hi\n");
-    failed(
+    let remains = run_client(port, b"hi\n");
+    nothing_was_sent(
         &remains,
         "",
         &format!("cannot connect to 127.0.0.1 port {port}: "),
@@ -364,14 +371,14 @@ fn names_each_address_of_a_name_when_nothing_answers() {
     let closed = ClosedPort::new();
     let port = closed.address().port().to_string();
     let remains = Program::start(client_command().args(["localhost", "-p", &port])).end();
-    failed(
+    nothing_was_sent(
         &remains,
         "",
         &format!("cannot connect to localhost port {port}: "),
     );
     assert!(remains.errors.contains(" 127.0.0.1: "), "{remains:?}");
     let nowhere = Program::start(client_command().arg("no-such-host.invalid"));
-    failed(&nowhere.end(), "", "no-such-host.invalid");
+    nothing_was_sent(&nowhere.end(), "", "no-such-host.invalid");
 }
 
 #[test]
@@ -381,12 +388,11 @@ fn sends_nothing_when_the_greeting_cannot_be_printed() {
         reader_is_gone.recv().unwrap();
         greet_and_hear_all(server)
     });
-    let mut client = Program::without_reader(&mut client_to(server.port));
+    let mut client = Program::start_without_reader(&mut client_to(server.port));
     sender.send(()).unwrap();
     client.type_in(b"hi\n");
     let remains = client.end();
-    failed(&remains, "", "nothing was sent");
-    assert!(remains.errors.contains("cannot write to standard output"));
+    nothing_was_sent(&remains, "", "cannot write to standard output");
     assert_eq!(server.outcome(), b"");
 }
 
@@ -399,10 +405,10 @@ fn the_message_may_have_arrived_when_a_reply_cannot_be_printed() {
     });
     let mut child = client_to(server.port).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut client = Program::from(child);
+    let mut client = Program::running(child);
     output.read_line(&mut String::new()).unwrap();
     drop(output);
     client.type_in(b"hi\n");
-    failed(&client.end(), "", "the message may have arrived");
+    it_may_have_arrived(&client.end(), "", "cannot write to standard output");
     assert_eq!(server.outcome(), b"hi\n");
 }

@@ -53,18 +53,17 @@ fn the_client_behind_a_silent_one_is_greeted_within_a_tenth_of_a_second_of_the_d
     assert!((0..20).any(is_prompt));
 }
 
+#[cfg(not(windows))] // Wine, where this would run, lets a late line come without a reset.
 #[test]
-fn a_line_that_crosses_the_last_call_still_counts() {
-    let server = Server::start(&["--timeout", "2", "--messages", "1"]);
+fn a_line_that_comes_after_the_deadline_meets_a_reset() {
+    let server = Server::start(&["--timeout", "0.5"]);
     let client = server.connect();
     let start = Instant::now();
     hear_all(&client).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(2), "there was none");
-    // Sent as if that end of the stream had not arrived yet.
-    say(&client, b"just in time\n").unwrap();
-    let address = client.local_addr().unwrap();
-    assert_eq!(server.log_of(address), "12 bytes received");
-    assert_eq!(server.program.end().output, "just in time\n");
+    assert!(start.elapsed() >= Duration::from_millis(500), "half-closed");
+    say(&client, b"late\n").unwrap_err();
+    server.serves();
+    assert_eq!(server.program.stop().output, "still there?\n");
 }
 
 /// Lets a client go on after its line; the next one must not wait for the deadline of a minute.
@@ -80,10 +79,8 @@ fn does_not_delay_the_next(go_on: fn(&TcpStream)) {
         assert!(start.elapsed() < PATIENCE);
     });
     assert_eq!(server.program.output(), b"next\n");
-    assert_eq!(
-        server.log_of(attacker.local_addr().unwrap()),
-        "4 bytes received"
-    );
+    let ending = server.log_of(attacker.local_addr().unwrap());
+    assert!(ending.starts_with("4 bytes received"), "{ending}");
 }
 
 #[test]
@@ -113,7 +110,7 @@ fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_refused_with_a_res
         // Wine, where this runs for Windows, ends the stream before it resets.
         assert!(heard.is_err() || cfg!(windows), "there was a receipt");
         let ending = server.log_of(client.local_addr().unwrap());
-        assert_eq!(ending, "failed: no line end within 65536 bytes");
+        assert_eq!(ending, "failed: the line is longer than 65536 bytes");
     }
     let shown = [&longest[..], b"\n"].concat();
     let output = server.program.stop().output;
@@ -192,7 +189,7 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
     command.args(["--bind", "127.0.0.1", "--timeout", "0.3"]);
     let mut child = command.args(["--port", "0"]).spawn().unwrap();
     let mut output = child.stdout.take().unwrap();
-    let program = Program::from(child);
+    let program = Program::running(child);
     let port = port_in(&program.error());
     let line = "x".repeat(60_000);
     // A pipe that nobody reads holds one such line, but not two.
@@ -216,7 +213,7 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
 fn random_bytes_and_resets_do_no_harm() {
     let file = Scratch::new("random");
     let command = &mut server_command();
-    let server = Server::from(command.args(["-b", "127.0.0.1"]).stdout(file.create()));
+    let server = Server::start_by(command.args(["-b", "127.0.0.1"]).stdout(file.create()));
     let mut random = Random::new(1);
     for number in 0..10_000 {
         let client = server.connect();
@@ -232,7 +229,7 @@ fn random_bytes_and_resets_do_no_harm() {
     assert_eq!(log.lines().count(), 2 * 10_001);
     // Each line of the output is as long as the log says.
     let received = log.lines().filter_map(|line| {
-        let (_address, length) = line.strip_suffix(" bytes received")?.split_once(' ')?;
+        let (_address, length) = line.split(" bytes received").next()?.split_once(' ')?;
         length.parse::<usize>().ok()
     });
     let output = std::fs::read(&file.0).unwrap();

@@ -122,21 +122,33 @@ fn a_line_goes_on_behind_an_interrupted_read() {
     );
 }
 
+/// Takes so many bytes at a time, and remembers each piece.
+struct Pieces(usize, Vec<Vec<u8>>);
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = &bytes[..bytes.len().min(self.0)];
+        self.1.push(piece.to_vec());
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_line_is_written_in_one_piece() {
-    struct Pieces(Vec<Vec<u8>>);
-    impl io::Write for Pieces {
-        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-            self.0.push(piece.to_vec());
-            Ok(piece.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut pieces = Pieces(Vec::new());
+    let mut pieces = Pieces(100, Vec::new());
     write_line(&mut pieces, b"hello").unwrap();
-    assert_eq!(pieces.0, [b"hello\n"]);
+    assert_eq!(pieces.1, [b"hello\n"]);
+}
+
+#[test]
+fn a_line_is_written_whole_though_a_write_takes_three_bytes_of_it() {
+    let mut pieces = Pieces(3, Vec::new());
+    write_line(&mut pieces, b"hello").unwrap();
+    assert_eq!(pieces.1.concat(), b"hello\n");
 }
 
 #[test]
@@ -194,6 +206,13 @@ fn every_address_of_a_name_is_tried() {
     assert!(reasons[1].starts_with("127.0.0.2: "), "{error}");
 }
 
+#[test]
+fn the_failure_of_the_only_address_is_told_as_it_is() {
+    let closed = ClosedPort::new();
+    let error = client::Session::connect(closed.address(), PATIENCE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
 #[cfg(target_os = "linux")] // There a listener with its queue full does not answer at all.
 #[test]
 fn an_address_where_nothing_answers_leaves_time_for_the_next() {
@@ -236,19 +255,19 @@ fn ends_at_the_deadline(wait: impl FnOnce(Duration) -> Option<io::Error> + Send 
 
 #[test]
 fn sending_to_a_peer_that_does_not_read_ends_at_the_deadline() {
-    let (client, _server) = pair(PATIENCE);
     let more_than_any_buffer = vec![b'x'; 100_000_000];
     ends_at_the_deadline(move |timeout| {
-        let mut replies = client.send(&more_than_any_buffer, timeout).unwrap();
-        replies.next().unwrap().err()
+        let (client, _server) = pair(timeout);
+        let mut replies = client.send(&more_than_any_buffer).unwrap();
+        replies.receive().err()
     });
 }
 
 #[test]
 fn greeting_a_peer_that_does_not_read_ends_at_the_deadline() {
-    let (_client, server) = pair(PATIENCE);
     let greeting = "x".repeat(LIMIT);
     ends_at_the_deadline(move |timeout| {
+        let (_client, server) = pair(PATIENCE);
         let mut session = server::Session::new(server, timeout);
         // One greeting fits into the buffers of some systems.
         iter::repeat_with(|| session.greet(&greeting)).find_map(Result::err)

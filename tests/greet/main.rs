@@ -15,4 +15,8 @@ mod pair;
 mod peers;
 mod programs;
 mod readme;
+#[cfg(target_os = "linux")] // Where strace(1) is.
+mod receipt;
 mod server;
+#[cfg(target_os = "linux")] // Where script(1) is as expected.
+mod terminal;

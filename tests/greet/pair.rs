@@ -1,16 +1,13 @@
 //! The two programs with each other.
 
 use std::net::Ipv4Addr;
-use std::thread;
-use std::time::Duration;
 
-use crate::peers::far_away;
-use crate::programs::{Program, Server, client_command, client_of, server_command, start_client};
+use crate::programs::{Program, Server, client_command, run_client, server_command};
 
 #[test]
 fn the_client_prints_the_greeting_and_the_server_prints_the_line() {
     let server = Server::start(&[]);
-    let client = client_of(server.port, "你好，世界\n".as_bytes());
+    let client = run_client(server.port, "你好，世界\n".as_bytes());
     assert!(client.status.success());
     assert_eq!(
         client.output,
@@ -25,7 +22,7 @@ fn any_bytes_pass_unchanged_in_both_directions() {
     let server = Server::start(&["--greeting", "caf\u{e9}\t\u{1b}[1m \u{202e}"]);
     let mut line: Vec<u8> = (1..=255).filter(|byte| *byte != b'\n').collect();
     line.push(b'\n');
-    let client = client_of(server.port, &line);
+    let client = run_client(server.port, &line);
     assert!(client.status.success());
     assert_eq!(client.output, "caf\u{e9}\t\u{1b}[1m \u{202e}\n");
     assert_eq!(server.program.output(), line);
@@ -35,12 +32,12 @@ fn any_bytes_pass_unchanged_in_both_directions() {
 fn only_the_first_line_of_standard_input_is_sent() {
     let server = Server::start(&[]);
     assert!(
-        client_of(server.port, b"first\r\nsecond\n")
+        run_client(server.port, b"first\r\nsecond\n")
             .status
             .success()
     );
-    assert!(client_of(server.port, b"\nsecond\n").status.success());
-    assert!(client_of(server.port, b"without an end").status.success());
+    assert!(run_client(server.port, b"\nsecond\n").status.success());
+    assert!(run_client(server.port, b"without an end").status.success());
     assert_eq!(server.program.output(), b"first\n");
     assert_eq!(server.program.output(), b"\n");
     assert_eq!(server.program.output(), b"without an end\n");
@@ -50,14 +47,18 @@ fn only_the_first_line_of_standard_input_is_sent() {
 fn a_message_of_65536_bytes_passes_whole() {
     let longest = "m".repeat(65_536);
     let server = Server::start(&[]);
-    assert!(client_of(server.port, longest.as_bytes()).status.success());
+    assert!(run_client(server.port, longest.as_bytes()).status.success());
     assert_eq!(server.program.output(), (longest + "\n").as_bytes());
 }
 
 #[test]
 fn a_script_receives_one_line_with_messages_1() {
     let server = Server::start(&["--messages", "1"]);
-    assert!(client_of(server.port, b"for the script\n").status.success());
+    assert!(
+        run_client(server.port, b"for the script\n")
+            .status
+            .success()
+    );
     let remains = server.program.end();
     assert!(remains.status.success());
     assert_eq!(remains.output, "for the script\n");
@@ -66,7 +67,8 @@ fn a_script_receives_one_line_with_messages_1() {
 #[test]
 fn they_meet_on_ipv6_and_by_name() {
     for (bind, host) in [("::1", "::1"), ("localhost", "localhost")] {
-        let server = Server::from(server_command().args(["--bind", bind, "-g", "hello {peer}"]));
+        let server =
+            Server::start_by(server_command().args(["--bind", bind, "-g", "hello {peer}"]));
         let port = server.port.to_string();
         let mut client = Program::start(client_command().args([host, "-p", &port]));
         client.type_in(b"over here\n");
@@ -79,7 +81,7 @@ fn they_meet_on_ipv6_and_by_name() {
 
 #[test]
 fn an_ipv4_client_of_an_ipv6_server_is_shown_as_ipv4() {
-    let server = Server::from(server_command().args(["--bind", "::", "-g", "{peer}"]));
+    let server = Server::start_by(server_command().args(["--bind", "::", "-g", "{peer}"]));
     let Ok(client) = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)) else {
         return; // Here IPv6 sockets are for IPv6 only.
     };
@@ -88,30 +90,4 @@ fn an_ipv4_client_of_an_ipv6_server_is_shown_as_ipv4() {
         server.log_of(client.local_addr().unwrap()),
         "2 bytes received"
     );
-}
-
-#[test]
-fn over_a_long_way_a_client_that_ends_with_0_was_shown() {
-    // The greeting comes after 0.15 seconds, and the last call after 1.4: a line typed by then arrives
-    // in time, and a later one is not sent.
-    let delay = Duration::from_millis(150);
-    thread::scope(|scope| {
-        for typed_after in [0, 900, 1_100, 1_300, 1_500, 1_800] {
-            scope.spawn(move || {
-                let server = Server::start(&["--timeout", "2"]);
-                let mut client = start_client(far_away(server.port, delay), &[]);
-                client.output();
-                thread::sleep(Duration::from_millis(typed_after));
-                client.type_in(b"hi\n");
-                let remains = client.end();
-                assert!(server.program.error().ends_with(" connected"));
-                let ending = server.program.error();
-                let shown = ending.ends_with(" 2 bytes received");
-                assert_eq!(remains.status.success(), shown, "{remains:?} {ending}");
-                if typed_after == 1_800 {
-                    assert!(remains.errors.contains("nothing was sent"), "{remains:?}");
-                }
-            });
-        }
-    });
 }

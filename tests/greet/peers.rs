@@ -2,11 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::programs::{PATIENCE, connect, patient};
+use crate::programs::{PATIENCE, patient};
 
 /// Reads one line, byte by byte, so that nothing behind it is taken.
 pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
@@ -86,37 +85,6 @@ pub fn serve_once<T: Send + 'static>(
         behave(patient(stream))
     });
     Peer { port, thread }
-}
-
-/// A long way to a port of this machine: bytes and the end of a stream arrive `delay` later.
-pub fn far_away(port: u16, delay: Duration) -> u16 {
-    let way = serve_once(move |near| {
-        let far = connect(port);
-        thread::scope(|scope| {
-            scope.spawn(|| carry(&near, &far, delay));
-            carry(&far, &near, delay);
-        });
-    });
-    way.port
-}
-
-fn carry(mut from: &TcpStream, mut to: &TcpStream, delay: Duration) {
-    let (sender, on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            for (departure, bytes) in on_the_way {
-                thread::sleep((departure + delay).saturating_duration_since(Instant::now()));
-                let _ = to.write_all(&bytes);
-            }
-            let _ = to.shutdown(Shutdown::Write);
-        });
-        let mut buffer = [0; 8_192];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
-            let departure = Instant::now();
-            sender.send((departure, buffer[..length].to_vec())).unwrap();
-        }
-        drop(sender);
-    });
 }
 
 /// As a server that is not ours: greets, and hears the client out.

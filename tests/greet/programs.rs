@@ -31,11 +31,11 @@ pub struct Remains {
 impl Program {
     /// Starts a command, with every standard stream at hand that the test has not yet redirected.
     pub fn start(command: &mut Command) -> Self {
-        Self::from(command.spawn().unwrap())
+        Self::running(command.spawn().unwrap())
     }
 
     /// Takes a program that runs, with every stream at hand that the test has not yet taken.
-    pub fn from(mut child: Child) -> Self {
+    pub fn running(mut child: Child) -> Self {
         Self {
             input: child.stdin.take(),
             output: lines_of(child.stdout.take()),
@@ -45,10 +45,10 @@ impl Program {
     }
 
     /// Starts a command whose output nobody reads any more.
-    pub fn without_reader(command: &mut Command) -> Self {
+    pub fn start_without_reader(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         drop(child.stdout.take());
-        Self::from(child)
+        Self::running(child)
     }
 
     /// The next line on standard output, its end included.
@@ -190,16 +190,46 @@ pub fn client_to(port: u16) -> Command {
     command
 }
 
-/// The command with some of its system calls tampered with by strace(1); `None` where that is not
-/// installed.
+/// Whether a program is installed without which a test can do nothing. If it is not, the test says so,
+/// and not by `eprintln!`, which the harness keeps to itself while tests pass.
 #[cfg(target_os = "linux")]
-pub fn tampered_with(command: &Command, tamper: &str) -> Option<Command> {
-    Command::new("strace").arg("-V").output().ok()?;
+fn is_installed(program: &str) -> bool {
+    let is_installed = Command::new(program).arg("-V").output().is_ok();
+    if !is_installed {
+        let test = thread::current();
+        let test = test.name().unwrap_or("a test");
+        let _ = writeln!(std::io::stderr(), "{test} was left out: no {program}(1)");
+    }
+    is_installed
+}
+
+/// The command under strace(1), if that is installed.
+#[cfg(target_os = "linux")]
+pub fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
     let mut strace = piped("strace");
     // With -D the program itself, and not strace, is what the test starts and stops.
-    strace.args(["-D", "-qq", "-o", "/dev/null", "-e", tamper]);
+    strace.args(["-D", "-qq"]).args(options);
     strace.arg(command.get_program()).args(command.get_args());
-    Some(strace)
+    is_installed("strace").then_some(strace)
+}
+
+/// The command with some of its system calls tampered with.
+#[cfg(target_os = "linux")]
+pub fn tampered_with(command: &Command, tamper: &str) -> Option<Command> {
+    under_strace(command, &["-o", "/dev/null", "-e", tamper])
+}
+
+/// The command in a terminal of its own, made by script(1), if that is installed: what is written to it
+/// is typed, and its output is the screen.
+#[cfg(target_os = "linux")]
+pub fn in_terminal(command: &Command) -> Option<Command> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut script = piped("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]);
+    is_installed("script").then_some(script)
 }
 
 /// A running `greet-server`.
@@ -211,20 +241,20 @@ pub struct Server {
 impl Server {
     /// Starts `greet-server` with some arguments more.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::from(
+        Self::start_by(
             server_command()
                 .args(["--bind", "127.0.0.1"])
                 .args(arguments),
         )
     }
 
-    /// Starts a server on a free port.
-    pub fn from(command: &mut Command) -> Self {
-        Self::of(Program::start(command.args(["--port", "0"])))
+    /// Starts a server by a command, on a free port.
+    pub fn start_by(command: &mut Command) -> Self {
+        Self::running(Program::start(command.args(["--port", "0"])))
     }
 
-    /// Learns the port of a server from the first line of its log, as a script would.
-    pub fn of(program: Program) -> Self {
+    /// Takes a server that runs, and learns its port from the first line of its log, as a script would.
+    pub fn running(program: Program) -> Self {
         let port = port_in(&program.error());
         Self { program, port }
     }
@@ -244,7 +274,7 @@ impl Server {
 
     /// Fails unless the server takes a message just now, behind everything that came before.
     pub fn serves(&self) {
-        let status = client_of(self.port, b"still there?\n").status;
+        let status = run_client(self.port, b"still there?\n").status;
         assert!(status.success(), "{status}");
     }
 }
@@ -273,7 +303,7 @@ pub fn start_client(port: u16, arguments: &[&str]) -> Program {
 }
 
 /// Runs `greet-client` with `input` on its standard input.
-pub fn client_of(port: u16, input: &[u8]) -> Remains {
+pub fn run_client(port: u16, input: &[u8]) -> Remains {
     let mut client = start_client(port, &["--timeout", "10"]);
     client.type_in(input);
     client.end()

@@ -1,13 +1,9 @@
 //! `greet-server`, seen by its clients and by whoever started it.
 
-#[cfg(unix)]
-use std::io;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
 #[cfg(unix)]
 use std::process::{Command, Stdio};
-#[cfg(unix)]
-use std::thread;
 #[cfg(unix)]
 use std::time::{Duration, Instant};
 
@@ -16,7 +12,7 @@ use crate::peers::{hear_all, hear_line, say};
 use crate::programs::tampered_with;
 use crate::programs::{Program, Scratch, Server, connect, port_in, server_command};
 #[cfg(unix)]
-use crate::programs::{SERVER, client_of};
+use crate::programs::{SERVER, run_client};
 
 #[test]
 fn greets_at_once_with_one_line() {
@@ -29,28 +25,25 @@ fn greets_at_once_with_one_line() {
 #[test]
 fn takes_for_the_message_what_comes_before_the_first_line_feed_nul_or_end() {
     let server = Server::start(&[]);
-    let cases: [(&[u8], &[u8]); 12] = [
-        (b"hi\n", b"hi"),
-        (b"hi\r\n", b"hi"),
-        (b"hi\0", b"hi"),
-        (b"hi", b"hi"),
-        (b"hi\r\r\n", b"hi\r"),
-        (b"hi\r", b"hi\r"),
-        (b"hi\r\0", b"hi\r"),
-        (b"hi\rho\n", b"hi\rho"),
-        (b"hi\nho\n", b"hi"),
-        (b"hi\0ho\n", b"hi"),
-        (b"\n", b""),
-        (b"\0hi\n", b""),
+    let cases: [(&[u8], &[u8], &str); 12] = [
+        (b"hi\n", b"hi", "2 bytes received"),
+        (b"hi\r\n", b"hi", "2 bytes received"),
+        (b"hi\0", b"hi", "2 bytes received"),
+        (b"hi", b"hi", "2 bytes received"),
+        (b"hi\r\r\n", b"hi\r", "3 bytes received"),
+        (b"hi\r", b"hi\r", "3 bytes received"),
+        (b"hi\r\0", b"hi\r", "3 bytes received"),
+        (b"hi\rho\n", b"hi\rho", "5 bytes received"),
+        (b"hi\nho\n", b"hi", "2 bytes received, 3 more ignored"),
+        (b"hi\0ho\n", b"hi", "2 bytes received, 3 more ignored"),
+        (b"\n", b"", "0 bytes received"),
+        (b"\0hi\n", b"", "0 bytes received, 3 more ignored"),
     ];
-    for (sent, shown) in cases {
+    for (sent, shown, ending) in cases {
         let client = server.connect();
         say(&client, sent).unwrap();
         assert_eq!(server.program.output(), [shown, b"\n"].concat());
-        assert_eq!(
-            server.log_of(client.local_addr().unwrap()),
-            format!("{} bytes received", shown.len())
-        );
+        assert_eq!(server.log_of(client.local_addr().unwrap()), ending);
     }
 }
 
@@ -88,7 +81,22 @@ fn understands_a_client_that_sends_its_whole_buffer() {
     let address = client.local_addr().unwrap();
     drop(client);
     assert_eq!(server.program.output(), b"hello\n");
-    assert_eq!(server.log_of(address), "5 bytes received");
+    let ending = server.log_of(address);
+    assert_eq!(ending, "5 bytes received, 994 more ignored");
+}
+
+#[test]
+fn the_log_counts_what_came_behind_the_line_early_and_late() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.write_all(b"line\nearly").unwrap();
+    // It has shown the line; what comes now is read in the close.
+    assert_eq!(server.program.output(), b"line\n");
+    client.write_all(&[b'x'; 100_000]).unwrap();
+    let address = client.local_addr().unwrap();
+    say(&client, b"late").unwrap();
+    let ending = server.log_of(address);
+    assert_eq!(ending, "4 bytes received, 100009 more ignored");
 }
 
 #[test]
@@ -109,7 +117,7 @@ fn a_client_without_a_message_is_no_message() {
 #[test]
 fn shows_a_message_before_it_closes() {
     let log = Scratch::new("shown");
-    let server = Server::from(server_command().stdout(log.create()));
+    let server = Server::start_by(server_command().stdout(log.create()));
     for number in 1..=100 {
         say(&server.connect(), b"safe\n").unwrap();
         assert_eq!(
@@ -175,7 +183,7 @@ fn a_host_to_listen_on_that_is_not_here_is_an_error_with_its_name() {
 fn a_message_that_nobody_reads_ends_the_server() {
     let command = &mut server_command();
     command.args(["--bind", "127.0.0.1", "--port", "0"]);
-    let server = Server::of(Program::without_reader(command));
+    let server = Server::running(Program::start_without_reader(command));
     let client = server.connect();
     hear_line(&client);
     let heard = say(&client, b"lost\n");
@@ -196,10 +204,9 @@ fn a_full_disk_ends_the_server_and_its_client_is_never_told_that_all_is_well() {
     for _ in 0..10 {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let command = &mut server_command();
-        let server = Server::from(command.stdout(full.unwrap()));
-        let remains = client_of(server.port, b"lost\n");
-        assert_eq!(remains.status.code(), Some(1));
-        assert!(remains.errors.contains("may have arrived"), "{remains:?}");
+        let server = Server::start_by(command.stdout(full.unwrap()));
+        let remains = run_client(server.port, b"lost\n");
+        assert_eq!(remains.status.code(), Some(3), "{remains:?}");
         assert_eq!(server.program.end().status.code(), Some(1));
     }
 }
@@ -218,43 +225,10 @@ fn server_behind(first: &str) -> Command {
 #[test]
 fn a_server_that_is_killed_while_it_shows_a_message_does_not_tell_that_all_is_well() {
     let file = Scratch::new("killed");
-    let server = Server::from(server_behind("ulimit -f 0").stdout(file.create()));
-    let remains = client_of(server.port, b"lost\n");
-    assert_eq!(remains.status.code(), Some(1));
-    assert!(remains.errors.contains("may have arrived"), "{remains:?}");
+    let server = Server::start_by(server_behind("ulimit -f 0").stdout(file.create()));
+    let remains = run_client(server.port, b"lost\n");
+    assert_eq!(remains.status.code(), Some(3), "{remains:?}");
     assert_eq!(server.program.end().status.code(), None, "a signal");
-}
-
-/// Stops a server that has greeted, as Ctrl-Z does, for `time`; meanwhile the client sends its line.
-#[cfg(unix)]
-fn stopped_for(server: &Server, time: Duration) -> io::Result<Vec<u8>> {
-    let mut client = server.connect();
-    hear_line(&client);
-    let start = Instant::now();
-    server.program.signal("STOP");
-    client.write_all(b"meanwhile\n").unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    thread::sleep(time.saturating_sub(start.elapsed()));
-    server.program.signal("CONT");
-    hear_all(&client)
-}
-
-#[cfg(unix)] // Where there are such signals.
-#[test]
-fn a_server_that_was_stopped_past_its_deadline_gives_no_receipt_without_showing_the_line() {
-    let server = Server::start(&["--timeout", "0.4"]);
-    let heard = stopped_for(&server, Duration::from_millis(600));
-    // Whether it is still shown depends on where the signal finds the server.
-    let shown = server.program.stop().output == "meanwhile\n";
-    assert_eq!(heard.is_ok(), shown);
-}
-
-#[cfg(unix)] // Where there are such signals.
-#[test]
-fn a_server_that_was_stopped_past_its_last_call_looks_once_more_before_that() {
-    let server = Server::start(&["--timeout", "1.5"]);
-    stopped_for(&server, Duration::from_millis(850)).unwrap();
-    assert_eq!(server.program.stop().output, "meanwhile\n");
 }
 
 #[test]
@@ -262,7 +236,7 @@ fn goes_on_when_standard_error_is_lost() {
     let command = &mut server_command();
     let mut child = command.args(["-p", "0", "-n", "2"]).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
-    let program = Program::from(child);
+    let program = Program::running(child);
     let mut line = String::new();
     log.read_line(&mut line).unwrap();
     drop(log);
@@ -280,7 +254,7 @@ fn goes_on_when_standard_error_is_lost() {
 fn logs_a_failed_accept_and_tries_again_without_spinning() {
     // The standard streams and the listener take descriptors 0 to 3, and none is left for a client.
     // An inherited descriptor would be in the way only as number 3, so that one is closed.
-    let server = Server::from(&mut server_behind("exec 3<&-; ulimit -n 4"));
+    let server = Server::start_by(&mut server_behind("exec 3<&-; ulimit -n 4"));
     let _client = server.connect();
     let refusal = "cannot accept a client: ";
     assert!(server.program.error().starts_with(refusal));
@@ -296,7 +270,7 @@ fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
     let Some(mut command) = tampered_with(&server_command(), gone) else {
         return;
     };
-    let server = Server::from(command.args(["-b", "127.0.0.1"]));
+    let server = Server::start_by(command.args(["-b", "127.0.0.1"]));
     // With a pause behind each it would take far more than patience.
     say(&server.connect(), b"here\n").unwrap();
     for _ in 0..300 {

@@ -1,0 +1,88 @@
+//! The programs in a terminal, at which a person sits.
+
+use std::io::Write;
+
+use crate::peers::{hear_all, say, serve_once};
+use crate::programs::{
+    Program, client_command, client_to, connect, in_terminal, port_in, server_command,
+};
+
+/// A greeting that would turn a terminal's text red.
+const RED: &[u8] = b"\x1b[31mhello\n";
+
+/// The next line on the screen.
+fn screen(program: &Program) -> String {
+    String::from_utf8(program.output())
+        .unwrap()
+        .trim_end()
+        .into()
+}
+
+/// A client in a terminal that has greeted its person, and its server's port.
+fn greeted_in_terminal(port: u16) -> Option<Program> {
+    let client = Program::start(&mut in_terminal(&client_to(port))?);
+    assert_eq!(screen(&client), format!("connected to 127.0.0.1:{port}"));
+    assert_eq!(screen(&client), "\\u{1b}[31mhello");
+    Some(client)
+}
+
+#[test]
+fn a_person_is_told_where_the_client_connected_and_prompted_and_told_of_the_delivery() {
+    let server = serve_once(|mut server| {
+        server.write_all(RED).unwrap();
+        let heard = hear_all(&server).unwrap();
+        server.write_all(b"thank\x07you\n").unwrap();
+        heard
+    });
+    let Some(mut client) = greeted_in_terminal(server.port) else {
+        return;
+    };
+    client.type_in("你好\n".as_bytes());
+    let remains = client.end();
+    assert!(remains.status.success(), "{remains:?}");
+    // What is typed stands before or behind the prompt, as the terminal has it.
+    for part in ["> ", "你好\r\n", "thank\\u{7}you\r\n"] {
+        assert!(remains.output.contains(part), "{remains:?}");
+    }
+    assert!(remains.output.ends_with("6 bytes delivered\r\n"));
+    assert_eq!(server.outcome(), "你好\n".as_bytes());
+}
+
+#[test]
+fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
+    const CTRL_D: &[u8] = b"\x04";
+    let server = serve_once(|mut server| server.write_all(RED).map(|()| server).unwrap());
+    let Some(mut client) = greeted_in_terminal(server.port) else {
+        return;
+    };
+    client.type_in(CTRL_D);
+    let remains = client.end();
+    assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+    let error = "> \r\ngreet-client: nothing was sent: no line on standard input\r\n";
+    // The terminal may show the key itself.
+    let screen = remains.output.replace("^D\u{8}\u{8}", "");
+    assert_eq!(screen, error);
+}
+
+#[test]
+fn the_server_shows_a_message_so_that_it_gives_the_terminal_no_orders() {
+    let command = &mut server_command();
+    let command = command.args(["--bind", "127.0.0.1", "--port", "0"]);
+    let Some(mut command) = in_terminal(command) else {
+        return;
+    };
+    let server = Program::start(&mut command);
+    let port = port_in(&screen(&server));
+    say(&connect(port), b"\x1b[31mred\xff\n").unwrap();
+    assert!(screen(&server).ends_with(" connected"));
+    assert_eq!(screen(&server), "\\u{1b}[31mred\\xff");
+    assert!(screen(&server).ends_with(" 9 bytes received"));
+}
+
+#[test]
+fn help_fits_a_terminal_of_80_columns() {
+    for command in [&mut server_command(), &mut client_command()] {
+        let help = Program::start(command.arg("--help")).end().output;
+        assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+    }
+}
