@@ -1,96 +1,6 @@
 //! One line each way over TCP: the two sides of a small exchange, with blocking calls in one
 //! thread.
 //!
-//! A server greets each client, one at a time, with a line. The client answers with a line, its
-//! message. That is little enough to read in one sitting, and it has everything that makes TCP
-//! programs go wrong: a stream that is not made of messages, peers that are silent, slow, endless
-//! or gone, and a close that must not lose anything.
-//!
-//! # The protocol
-//!
-//! What a client or server in any language has to do (a close that is a receipt takes more: the next
-//! section):
-//!
-//! | | server | client |
-//! |---|---|---|
-//! | 1 | accepts the connection | connects, by default to port 65432 |
-//! | 2 | sends the greeting and one LF | reads one line, the greeting |
-//! | 3 | reads one line, the message | sends the message and one LF |
-//! | 4 | | shuts down its sending direction (the half-close) |
-//! | 5 | shows the message | reads on; a server may reply with more lines |
-//! | 6 | shuts down its own sending direction | sees the end of the stream, and closes |
-//! | 7 | reads to the end what the client still sends, and closes | |
-//!
-//! **A line** is the bytes up to the first of
-//!
-//! - an LF (byte 10); one CR (13) right before it is dropped with it,
-//! - a NUL (0), because C programs send their strings with one,
-//! - the end of the stream.
-//!
-//! It has at most 65,536 bytes without its end, in any encoding; they pass unchanged. An end of
-//! stream before the first byte is *no line*. An LF or NUL there is an *empty line*. TCP may cut
-//! and join what was sent anywhere, so a reader collects bytes until it finds one of these three,
-//! however many reads that takes.
-//!
-//! **A message** is the first line that the client sends; the server throws away what follows it.
-//! A line that a reset, the deadline or the limit cuts off is not a message.
-//!
-//! **The deadline** is one for all the server's dealings with a client, from accept to close, by
-//! default 60 seconds; a client that exceeds it is dropped. After the message, the server reads on
-//! for 0.75 seconds at most. Further clients wait in the system's queue, so a client should be
-//! prepared to wait for its greeting; by default `greet-client` gives connection and greeting
-//! 60 seconds together, and the close another 60.
-//!
-//! # The close is the receipt
-//!
-//! A client that has sent its whole message, and then reads the end of the stream (FIN), knows that
-//! the message was shown, but for [what TCP cannot prove](#what-tcp-cannot-prove). If it reads a
-//! reset (RST) instead, or nothing in time, the message may have been shown or not.
-//!
-//! For that the server looks at the message without taking its end from the system (`MSG_PEEK`), and
-//! takes it only once the message is shown. Whatever happens between the message's arrival and that
-//! moment (a full disk, a lost reader, a kill, a refusal) leaves bytes unread, and for a socket that
-//! is closed with bytes unread, the system answers with a reset (RFC 1122, section 4.2.2.13; RFC 2525,
-//! section 2.17).
-//!
-//! **The last call.** A line may be on its way while the server gives up. Then each side's end of
-//! the stream crosses the other's, and the client would take the server's for a receipt. So the
-//! server shuts down its sending direction 0.75 seconds before its deadline, or after half of a
-//! deadline under 1.5 seconds, and reads on until the deadline: a line that was sent before the client
-//! could see that end, and comes in that time, is shown. `greet-client` looks for that end
-//! before it sends, and if it is there, does not send.
-//!
-//! # What TCP cannot prove
-//!
-//! - **Through a relay, nothing.** A proxy or tunnel (`haproxy`, `ssh -L`) turns a reset into an
-//!   orderly close. The receipt holds on a direct connection.
-//! - **A line that crosses the server's end of the stream** has its receipt before it arrives. After
-//!   the last call it is still shown, if it comes whole within the time that is left (0.75 seconds,
-//!   or half of a time-out under 1.5) and standard output takes it. When a process is killed, or
-//!   another server closes without waiting, it is lost.
-//! - **A line that ends with the stream**, without LF or NUL, leaves nothing to hold back. A
-//!   server that dies before it shows such a line gives a receipt; a sender that dies in the middle
-//!   of one looks as if it had finished.
-//! - **Where the system does not reset** a socket with bytes unread, a killed server gives a
-//!   receipt. Linux does; Wine ends the stream first; other systems were not tried.
-//! - **That anybody reads it.** Shown means written to the server's standard output. One that is
-//!   closed, or open only for reading, loses that without an error, as `/dev/null` does.
-//!
-//! # The modules
-//!
-//! - [`line`](mod@line): reads and writes a line, on any stream.
-//! - [`deadline`]: a time-out as a person types it, and the instant that it becomes.
-//! - [`host`]: a host as a person types it.
-//! - [`server`] and [`client`]: the steps of each side.
-//! - [`terminal`]: shows a line to a person without obeying it.
-//!
-//! Nothing here prints or exits: that is for the programs, `greet-server` and `greet-client`.
-//!
-//! # Example
-//!
-//! A whole exchange. One thread can play both sides, because the system completes a connection
-//! before it is accepted and stores what is sent before it is read:
-//!
 //! ```
 //! use std::net::TcpListener;
 //! use std::time::Duration;
@@ -113,6 +23,95 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! (One thread can play both sides, because the system completes a connection before it is accepted,
+//! and stores what is sent before it is read.) Two programs do the same between two machines:
+//! [`greet-server`](../greet_server/index.html) and [`greet-client`](../greet_client/index.html).
+//!
+//! # The protocol
+//!
+//! What a client or server in any language has to do:
+//!
+//! | | server | client |
+//! |---|---|---|
+//! | 1 | accepts the connection | connects, by default to port 65432 |
+//! | 2 | sends the greeting and one LF | reads one line, the greeting |
+//! | 3 | reads one line, the message | sends the message and one LF |
+//! | 4 | | shuts down its sending direction (the half-close) |
+//! | 5 | shows the message | reads on; a server may reply with more lines |
+//! | 6 | shuts down its own sending direction | reads the end of the stream, and closes |
+//! | 7 | reads what the client still sends, and closes | |
+//!
+//! **A line** is the bytes up to the first of
+//!
+//! - an LF (byte 10); one CR (13) right before it is dropped with it,
+//! - a NUL (0), because C programs send their strings with one,
+//! - the end of the stream.
+//!
+//! It has at most 65,536 bytes without its end, in any encoding; they pass unchanged. An end of
+//! stream before the first byte is *no line*. An LF or NUL there is an *empty line*. TCP may cut
+//! and join what was sent anywhere, so a reader collects bytes until it finds one of these three,
+//! however many reads that takes.
+//!
+//! **A message** is the first line that the client sends; the server throws away what follows it.
+//! A line that a reset, the deadline or the limit cuts off is not a message.
+//!
+//! **The deadline** is one for all the server's dealings with a client, from accept to close, by
+//! default 60 seconds; a client that exceeds it is dropped. Behind the message, the server reads on
+//! for 0.75 seconds at most. Further clients wait in the system's queue, so a client should be
+//! prepared to wait for its greeting; by default `greet-client` gives connection and greeting
+//! 60 seconds together, and the close another 60.
+//!
+//! # The close is the receipt
+//!
+//! When `greet-client` ends with status 0, its line is on the standard output of `greet-server`. Three
+//! rules make that exact:
+//!
+//! 1. *The server takes the end of the message from the system only after it has shown the message.*
+//!    Before, it only looks (`MSG_PEEK`). Whatever ends the server in between (a full disk, a lost
+//!    reader, a kill, its deadline) leaves that end unread; and a socket that is closed with bytes
+//!    unread sends a reset (RFC 1122, section 4.2.2.13; RFC 2525, section 2.17).
+//! 2. *The server ends its sending direction only after it has shown the message, or by closing.* A
+//!    message that arrives after the server gave up meets a closed socket, which sends a reset.
+//! 3. *The client takes the end of the stream for a receipt only once all that it sent has been
+//!    acknowledged and no error is pending.* An end that passed the message on its way is followed
+//!    by the reset that the message meets; the client waits for that, within its deadline.
+//!
+//! Not every message that is shown gets its receipt: the server may die, or the client's time may end,
+//! just then. So the client tells two failures apart. Until it first tries to send, *nothing was
+//! sent*, and trying again does no harm: status 1. It looks whether the server has closed before it
+//! sends, because a close of before proves nothing. From then on the message *may have arrived*,
+//! whole or in part, shown or not: status 3.
+//!
+//! # What TCP cannot prove
+//!
+//! A status 0 is worth less than that where
+//!
+//! - **a relay is in between.** A proxy or a tunnel (`haproxy`, `ssh -L`) turns a reset into an orderly
+//!   close: the relay has the line, perhaps nobody else.
+//! - **the server is not `greet-server`.** Then 0 says that the server's system has the whole line and
+//!   the server closed in order.
+//! - **the client is not `greet-client`, and ends its line with the stream** instead of LF or NUL: that
+//!   leaves nothing unread for the server to hold back. Nor can the server tell half of such a line
+//!   from a whole one; that goes for a `greet-client`, too, whose time ends in the middle of sending.
+//! - **standard output keeps nothing**: it is `/dev/null`, closed, or not yet on the disk. Shown means
+//!   that the system has taken the line from the server.
+//! - **one of the systems is not Linux.** macOS sends the reset (XNU, `tcp_disconnect`), but forgets the
+//!   peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so that the
+//!   client cannot wait for it. Microsoft documents neither for Windows.
+//!
+//! # The modules
+//!
+//! In reading order:
+//!
+//! - [`line`](mod@line): reads and writes a line, on any stream.
+//! - `deadline`: the instant by which something must be over.
+//! - `connection`: a TCP connection that keeps a deadline.
+//! - [`server`], [`client`]: the steps of each side.
+//! - [`terminal`]: shows a line to a person without obeying it.
+//! - [`arguments`]: what a person types.
+//!
+//! Nothing here prints or exits: that is for the programs.
 
 pub mod arguments;
 pub mod client;

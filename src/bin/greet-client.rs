@@ -23,8 +23,8 @@ Examples:
   until echo done | greet-client HOST; do [ $? -eq 1 ] || exit; sleep 5; done
                                           try again until a line is delivered
 
-Exit status: 0 the line was delivered, 1 nothing was sent (trying again does no
-harm), 2 bad arguments, 3 the line may have arrived, whole or in part.")]
+Exit status: 0 the line was delivered, 1 nothing was sent, 2 bad arguments,
+3 the line may have arrived, whole or in part.")]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
     #[arg(value_parser = parse_host)]

@@ -91,3 +91,10 @@ fn an_ipv4_client_of_an_ipv6_server_is_shown_as_ipv4() {
         "2 bytes received"
     );
 }
+
+#[test]
+fn an_empty_line_arrives_as_an_empty_message() {
+    let server = Server::start(&["--messages", "1"]);
+    assert!(run_client(server.port, b"\n").status.success());
+    assert_eq!(server.program.end().output, "\n");
+}

@@ -3,9 +3,7 @@
 use std::io::Write;
 
 use crate::peers::{hear_all, say, serve_once};
-use crate::programs::{
-    Program, client_command, client_to, connect, in_terminal, port_in, server_command,
-};
+use crate::programs::{Program, client_to, connect, in_terminal, port_in, server_command};
 
 /// A greeting that would turn a terminal's text red.
 const RED: &[u8] = b"\x1b[31mhello\n";
@@ -77,12 +75,4 @@ fn the_server_shows_a_message_so_that_it_gives_the_terminal_no_orders() {
     assert!(screen(&server).ends_with(" connected"));
     assert_eq!(screen(&server), "\\u{1b}[31mred\\xff");
     assert!(screen(&server).ends_with(" 9 bytes received"));
-}
-
-#[test]
-fn help_fits_a_terminal_of_80_columns() {
-    for command in [&mut server_command(), &mut client_command()] {
-        let help = Program::start(command.arg("--help")).end().output;
-        assert!(help.lines().all(|line| line.len() <= 80), "{help}");
-    }
 }
