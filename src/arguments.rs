@@ -26,7 +26,7 @@ pub fn parse_host(host: &str) -> Result<String, &'static str> {
     if host.is_empty() {
         return Err("must not be empty");
     }
-    // The interface of a link-local address is named behind a percent sign (RFC 4007, section 11).
+    // The interface of a link-local address is named after a percent sign (RFC 4007, section 11).
     let address = host.split('%').next().unwrap_or(host);
     let has_port = host.contains(':') && address.parse::<Ipv6Addr>().is_err();
     if has_port || host.contains(['[', ']']) {

@@ -61,7 +61,7 @@ impl Session {
         Ok(read_line(&mut self.reader)?.ok_or_else(closed)?.bytes)
     }
 
-    /// Sends the message and half-closes.
+    /// Sends the message, which is one line as [`write_line`] wants it, and half-closes.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Session {
     /// From the first attempt to send on, the message may have arrived; [`Replies::receive`] tells.
     pub fn send(mut self, message: &[u8]) -> io::Result<Replies> {
         let early = self.take_early().inspect_err(|_| self.close())?;
-        // Without what it had buffered, which is early, too.
+        // This drops what the reader had buffered; it is among what was early.
         let mut connection = self.reader.into_inner();
         connection.deadline = connection.deadline.again();
         let sent = write_line(&mut connection, message);
@@ -81,18 +81,19 @@ impl Session {
         Ok(Replies { sent, early, later })
     }
 
-    /// Takes what the server sent behind its greeting, and fails if that ends the stream.
+    /// Takes what the server sent after its greeting, and fails if the stream ends there.
     ///
-    /// A close that came before the message proves nothing about the message, but after sending it
-    /// could no longer be told from one that came later.
+    /// A close that came before the message proves nothing about it, but once the message is sent, it
+    /// could no longer be told from one that came later. (To peek would not do: an end of the stream
+    /// shows only when all before it is taken.)
     fn take_early(&self) -> io::Result<Vec<u8>> {
         let socket = &self.reader.get_ref().socket;
         let mut early = Vec::new();
         let mut stream = self.reader.buffer().chain(socket).take(LIMIT as u64 + 1);
         socket.set_nonblocking(true)?;
-        let ended = stream.read_to_end(&mut early);
+        let outcome = stream.read_to_end(&mut early);
         socket.set_nonblocking(false)?;
-        let reason = match ended {
+        let reason = match outcome {
             // The server waits: there is nothing more to read now.
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(early),
             Err(error) => return Err(error),
@@ -113,7 +114,7 @@ impl Session {
     }
 }
 
-/// What the server sends from then on, until its close, the receipt for the message.
+/// What the server sends after its greeting, up to its close, the receipt for the message.
 #[derive(Debug)]
 pub struct Replies {
     /// Whether the message was sent whole.
@@ -129,13 +130,14 @@ impl Replies {
     /// # Errors
     ///
     /// An error means that the message may have arrived, whole or in part: the connection's failure,
-    /// while sending or since, [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`].
+    /// while sending or since, [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`]. It is the
+    /// last word: what is received after it is no receipt.
     pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
-        // First, as the socket has told it and will not tell it again.
+        // First, as a socket tells its failure once, and may seem closed in order then.
         mem::replace(&mut self.sent, Ok(()))?;
         loop {
             match read_line(&mut (&mut self.early).chain(&mut self.later))? {
-                // The terminator of a C server's string, behind its line end, is not a line.
+                // The terminator of a C server's string, after its line end, is not a line.
                 Some(Line { bytes, end }) if bytes.is_empty() && end == Some(0) => {}
                 Some(line) => return Ok(Some(line.bytes)),
                 None => return self.confirm().map(|()| None),
@@ -146,10 +148,10 @@ impl Replies {
     /// Takes the end of the stream for a receipt, if it is one.
     fn confirm(&self) -> io::Result<()> {
         let Connection { socket, deadline } = self.later.get_ref();
-        // Acknowledged? An end of the stream may have passed the message on the way: then the message
-        // meets a closed socket, and a reset comes back. Linux knows the peer's address until both
-        // directions are closed and acknowledged (getpeername(2), ENOTCONN). Windows may know it for
-        // ever, and macOS forgets it at once, so that waiting there is of no use.
+        // Acknowledged? If the server closed while the message was still on its way, the message meets
+        // a closed socket, and a reset comes back. Linux knows the peer's address until both directions
+        // are closed and acknowledged (getpeername(2), ENOTCONN); nothing in std waits for that, so look
+        // again and again. Windows may know it for ever, and macOS forgets it at once: no use there.
         while cfg!(target_os = "linux") && socket.peer_addr().is_ok() {
             deadline.remaining()?;
             thread::sleep(Duration::from_millis(1));

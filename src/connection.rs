@@ -1,7 +1,6 @@
 //! A TCP connection that keeps a deadline.
 
-use std::io::ErrorKind::{self, TimedOut, WouldBlock};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, ErrorKind::TimedOut, ErrorKind::WouldBlock, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -19,7 +18,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Does what may wait, and has the system end that wait at the deadline.
+    /// Does what may wait, and has the system end that wait at the deadline. (A socket has one timeout
+    /// for reading and one for writing.)
     fn in_time(
         &self,
         set_timeout: fn(&TcpStream, Option<Duration>) -> io::Result<()>,
@@ -55,7 +55,7 @@ impl Connection {
         /// Some round trips around the Earth, and less than the second that a server's next client
         /// may have to wait for it.
         const LINGER: Duration = Duration::from_millis(750);
-        /// Enough for what has come already, where the old deadline has passed.
+        /// Enough for what has come already, where showing the message took all the time.
         const A_MOMENT: Duration = Duration::from_millis(10);
 
         self.half_close();

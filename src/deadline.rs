@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     start: Instant,
-    /// Kept apart, because `Instant + Duration` panics where the sum is beyond the clock.
+    /// Kept apart: `Instant + Duration` panics where the sum is beyond the clock.
     timeout: Duration,
 }
 

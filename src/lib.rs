@@ -11,8 +11,8 @@
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
 //! let mut client = client::Session::connect(listener.local_addr()?, timeout)?;
 //!
-//! let (connection, _address) = listener.accept()?;
-//! let mut server = server::Session::new(connection, timeout);
+//! let (socket, _address) = listener.accept()?;
+//! let mut server = server::Session::new(socket, timeout);
 //! server.greet("Please send a message to me")?;
 //! assert_eq!(client.receive_greeting()?, b"Please send a message to me");
 //!
@@ -32,15 +32,15 @@
 //!
 //! What a client or server in any language has to do:
 //!
-//! | | server | client |
-//! |---|---|---|
-//! | 1 | accepts the connection | connects, by default to port 65432 |
-//! | 2 | sends the greeting and one LF | reads one line, the greeting |
-//! | 3 | reads one line, the message | sends the message and one LF |
-//! | 4 | | shuts down its sending direction (the half-close) |
-//! | 5 | shows the message | reads on; a server may reply with more lines |
-//! | 6 | shuts down its own sending direction | reads the end of the stream, and closes |
-//! | 7 | reads what the client still sends, and closes | |
+//! | server | client |
+//! |---|---|
+//! | accepts the connection | connects, by default to port 65432 |
+//! | sends the greeting and one LF | reads one line, the greeting |
+//! | reads one line, the message | sends the message and one LF |
+//! | | shuts down its sending direction (the half-close) |
+//! | shows the message | reads on; a server may reply with more lines |
+//! | shuts down its own sending direction | reads the end of the stream, and closes |
+//! | reads what the client still sends, and closes | |
 //!
 //! **A line** is the bytes up to the first of
 //!
@@ -48,39 +48,39 @@
 //! - a NUL (0), because C programs send their strings with one,
 //! - the end of the stream.
 //!
-//! It has at most 65,536 bytes without its end, in any encoding; they pass unchanged. An end of
-//! stream before the first byte is *no line*. An LF or NUL there is an *empty line*. TCP may cut
-//! and join what was sent anywhere, so a reader collects bytes until it finds one of these three,
-//! however many reads that takes.
+//! It has at most 65,536 bytes without its end, in any encoding; they pass unchanged. (A CR at its end
+//! would not; `greet-client` refuses it.) An end of stream before the first byte is *no line*. An LF or
+//! NUL there is an *empty line*. TCP may cut and join what was sent anywhere, so a reader collects bytes until it finds one
+//! of these three, however many reads that takes.
 //!
 //! **A message** is the first line that the client sends; the server throws away what follows it.
-//! A line that a reset, the deadline or the limit cuts off is not a message.
+//! A line that a reset, the server's deadline or the limit cuts off is not a message.
 //!
 //! **The deadline** is one for all the server's dealings with a client, from accept to close, by
-//! default 60 seconds; a client that exceeds it is dropped. Behind the message, the server reads on
+//! default 60 seconds; a client that exceeds it is dropped. After the message, the server reads on
 //! for 0.75 seconds at most. Further clients wait in the system's queue, so a client should be
 //! prepared to wait for its greeting; by default `greet-client` gives connection and greeting
-//! 60 seconds together, and the close another 60.
+//! 60 seconds together, and then sending and the server's close another 60.
 //!
 //! # The close is the receipt
 //!
 //! When `greet-client` ends with status 0, its line is on the standard output of `greet-server`. Three
 //! rules make that exact:
 //!
-//! 1. *The server takes the end of the message from the system only after it has shown the message.*
-//!    Before, it only looks (`MSG_PEEK`). Whatever ends the server in between (a full disk, a lost
-//!    reader, a kill, its deadline) leaves that end unread; and a socket that is closed with bytes
+//! 1. *The server removes the message's LF from the system's buffer only after it has shown the
+//!    message.* Until then it only looks (`MSG_PEEK`). Whatever ends the server in between (a full disk,
+//!    a lost reader, a kill, its deadline) leaves that LF unread; and a socket that is closed with bytes
 //!    unread sends a reset (RFC 1122, section 4.2.2.13; RFC 2525, section 2.17).
 //! 2. *The server ends its sending direction only after it has shown the message, or by closing.* A
 //!    message that arrives after the server gave up meets a closed socket, which sends a reset.
 //! 3. *The client takes the end of the stream for a receipt only once all that it sent has been
-//!    acknowledged and no error is pending.* An end that passed the message on its way is followed
-//!    by the reset that the message meets; the client waits for that, within its deadline.
+//!    acknowledged and no error is pending.* If the server closed while the message was on its way, a
+//!    reset follows the end of the stream; the client waits for it, within its deadline.
 //!
 //! Not every message that is shown gets its receipt: the server may die, or the client's time may end,
 //! just then. So the client tells two failures apart. Until it first tries to send, *nothing was
 //! sent*, and trying again does no harm: status 1. It looks whether the server has closed before it
-//! sends, because a close of before proves nothing. From then on the message *may have arrived*,
+//! sends, because an earlier close proves nothing about the message. From then on the message *may have arrived*,
 //! whole or in part, shown or not: status 3.
 //!
 //! # What TCP cannot prove

@@ -13,7 +13,7 @@ pub struct Line {
     /// The bytes before the end, in whatever encoding they came.
     pub bytes: Vec<u8>,
     /// The byte that ended them: LF, or the NUL of a C program, which sends its string with the
-    /// terminator and often with a whole uninitialised buffer behind it. `None` is the end of the
+    /// terminator and often with a whole uninitialised buffer after it. `None` is the end of the
     /// stream.
     pub end: Option<u8>,
 }

@@ -10,8 +10,9 @@ use crate::line::{read_line, write_line};
 
 /// One client, from accept to close.
 ///
-/// To refuse a message, drop the session. The message's LF or NUL is still unread in the system, which
-/// for that reason answers with a reset, as it does when the process is killed.
+/// To refuse a message, drop the session: its LF or NUL is still unread, and the system answers a close
+/// with bytes unread by a reset. (It does the same when the process is killed. A message that ended
+/// with the stream leaves nothing unread.)
 #[derive(Debug)]
 pub struct Session {
     reader: BufReader<Unread>,
@@ -47,8 +48,7 @@ impl Session {
     }
 
     /// Makes an orderly close, the receipt for the message: half-closes, and reads on until the client
-    /// has closed too, for 0.75 seconds at most. Returns how many bytes behind the message were thus
-    /// ignored.
+    /// has closed too, for 0.75 seconds at most. Returns how many bytes after the message were ignored.
     pub fn close(mut self) -> usize {
         self.reader.get_mut().connection.begin_close();
         self.reader.bytes().map_while(Result::ok).count()
@@ -69,8 +69,8 @@ struct Unread {
 
 impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // In one read, which does not wait, as something is there. A loop might: while urgent data
-        // arrives, a peek may count bytes twice.
+        // Takes what was peeked, in one read, which never waits: there is something to take, or nothing
+        // is asked for. A loop might wait, as a peek may count bytes twice while urgent data arrives.
         let _taken = (&self.connection.socket).take(self.peeked).read(buffer)?;
         self.peeked = 0;
         let length = self.connection.peek(buffer)?;

@@ -4,14 +4,13 @@ use std::io::{self, Write};
 
 use crate::line::write_line;
 
-/// Writes a line to whoever reads `output`: escaped for a person at a terminal, unchanged for a
-/// program.
+/// Writes a line: escaped for a person at a terminal, unchanged for a program.
 ///
 /// # Errors
 ///
 /// What `output` fails with.
-pub fn show(output: &mut impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
-    if on_terminal {
+pub fn show(output: &mut impl Write, escaped: bool, line: &[u8]) -> io::Result<()> {
+    if escaped {
         write_line(output, escape(line).as_bytes())
     } else {
         write_line(output, line)

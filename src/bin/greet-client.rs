@@ -43,12 +43,14 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let (status, error) = match send_message(&options).map(receive_receipt) {
-        Ok(Ok(())) => return ExitCode::SUCCESS,
-        Ok(Err(error)) => (3, error.context("the message may have arrived")),
+    let (status, error) = match send_message(&options) {
         Err(error) => (1, error.context("nothing was sent")),
+        Ok((replies, length)) => match receive_receipt(replies, length) {
+            Err(error) => (3, error.context("the message may have arrived")),
+            Ok(()) => return ExitCode::SUCCESS,
+        },
     };
-    // Escaped as for a terminal: it may name a host, and an argument may hold anything.
+    // Escaped, as it may name a host, and an argument may hold anything.
     let reason = format!("greet-client: {error:#}");
     let _ = show(&mut io::stderr(), true, reason.as_bytes());
     ExitCode::from(status)
@@ -57,25 +59,25 @@ fn main() -> ExitCode {
 /// The first four steps of a TCP client. If one of them fails, nothing was sent.
 fn send_message(options: &Options) -> anyhow::Result<(Replies, usize)> {
     // 1. create, 2. connect
-    let mut session = connect(&options.host, options.port, options.timeout)
+    let mut session = connect_to_host(&options.host, options.port, options.timeout)
         .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))?;
-    let server = session.address;
-    guide(&format!("connected to {server}\n"));
+    guide(&format!("connected to {}\n", session.address));
 
     // 3. receive
     let greeting = session.receive_greeting();
-    let greeting = greeting.with_context(|| format!("no greeting from {server}"))?;
+    let greeting = greeting.with_context(|| format!("no greeting from {}", session.address))?;
     print(&greeting)?;
     let message = read_message().inspect_err(|_| session.close())?;
 
-    // 4. send
+    // 4. send, and half-close
     let replies = session.send(&message)?;
     Ok((replies, message.len()))
 }
 
 /// The fifth step. If it fails, the message may have arrived.
-fn receive_receipt((mut replies, length): (Replies, usize)) -> anyhow::Result<()> {
-    // 5. close, after the server did: the end of its stream is the receipt.
+fn receive_receipt(mut replies: Replies, length: usize) -> anyhow::Result<()> {
+    // 5. close, which dropping `replies` does, but not before the server: the end of its stream is the
+    // receipt.
     while let Some(reply) = replies.receive()? {
         print(&reply)?;
     }
@@ -84,12 +86,12 @@ fn receive_receipt((mut replies, length): (Replies, usize)) -> anyhow::Result<()
 }
 
 /// Connects to a host as it was typed.
-fn connect(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> {
+fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> {
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let session = Session::connect(&addresses[..], timeout);
     match addresses[..] {
         // Of several addresses the failure names each; the only one of a name is named here.
-        [address] if host.parse() != Ok(address.ip()) => session.with_context(|| address.ip()),
+        [address] if host != address.ip().to_string() => session.with_context(|| address.ip()),
         _ => Ok(session?),
     }
 }
@@ -98,17 +100,18 @@ fn connect(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> 
 fn read_message() -> anyhow::Result<Vec<u8>> {
     guide("> ");
     let line = read_line(&mut io::stdin().lock()).context("standard input")?;
-    if !matches!(line, Some(Line { end: Some(_), .. })) {
+    if line.as_ref().is_none_or(|line| line.end.is_none()) {
         guide("\n"); // Ctrl-D leaves the cursor behind the prompt.
     }
     match line {
         None => bail!("no line on standard input"),
         Some(Line { end: Some(0), .. }) => bail!("a NUL in the line would end it early"),
+        Some(line) if line.bytes.ends_with(b"\r") => bail!("a CR at its end would be dropped"),
         Some(line) => Ok(line.bytes),
     }
 }
 
-/// Prints a line from the server.
+/// Prints a line from the server. (`&Stdout` writes, too; so `stdout` can be asked beside.)
 fn print(line: &[u8]) -> anyhow::Result<()> {
     let stdout = io::stdout();
     show(&mut &stdout, stdout.is_terminal(), line).context("cannot write to standard output")

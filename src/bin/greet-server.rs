@@ -67,8 +67,7 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let on_terminal = stdout.is_terminal();
-    // Without a limit, a number that is never reached.
-    let mut messages_left = options.messages.unwrap_or(u64::MAX);
+    let mut shown = 0;
 
     // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself and
     // queues them (the backlog) until they are accepted.
@@ -76,7 +75,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {} port {}", options.bind, options.port))?;
     log(&format!("listening on {}", listener.local_addr()?));
 
-    while messages_left > 0 {
+    while options.messages != Some(shown) {
         // 4. accept
         let (socket, address) = match listener.accept() {
             Ok(accepted) => accepted,
@@ -110,7 +109,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                     ignored => format!(", {ignored} more ignored"),
                 };
                 log(&format!("{peer} {} bytes received{more}", message.len()));
-                messages_left -= 1;
+                shown += 1;
             }
             // In these two cases dropping the session closes it; bytes left unread make that a reset.
             Ok(None) => log(&format!("{peer} closed without a message")),
@@ -132,8 +131,8 @@ fn parse_greeting(greeting: &str) -> Result<String, String> {
 }
 
 /// Writes a line of the log to standard error, in one write (`eprintln!` writes in pieces). Where
-/// standard error is lost, the service goes on without it (`eprintln!` would panic). Escaped as for a
-/// terminal, because an error may name a host, and an argument may hold anything.
+/// standard error is lost, the service goes on without it (`eprintln!` would panic). Escaped, as an error
+/// may name a host, and an argument may hold anything.
 fn log(text: &str) {
     let _ = show(&mut io::stderr(), true, text.as_bytes());
 }
