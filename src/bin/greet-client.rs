@@ -18,7 +18,6 @@ use greet::terminal::show;
 #[command(name = "greet-client", version, allow_negative_numbers = true)]
 #[command(after_help = "\
 Examples:
-  greet-client 127.0.0.1                  type a line to a server here
   greet-client -p 22 -t 2 ::1 </dev/null  see whether a port answers
   until echo done | greet-client HOST; do [ $? -eq 1 ] || exit; sleep 5; done
                                           try again until a line is delivered

@@ -22,9 +22,8 @@ const PEER: &str = "{peer}";
 #[command(name = "greet-server", version, allow_negative_numbers = true)]
 #[command(after_help = "\
 Examples:
-  greet-server                              serve until interrupted (Ctrl-C)
   greet-server -b 127.0.0.1 >>messages.log  keep what this machine sends
-  line=$(greet-server -n 1) || exit         receive one line in a script
+  line=$(greet-server -n 1)                 receive one line in a script
 
 Exit status: 0 after N messages, 1 on failure, 2 for bad arguments.")]
 struct Options {
