@@ -27,9 +27,9 @@ pub fn parse_host(host: &str) -> Result<String, &'static str> {
         return Err("must not be empty");
     }
     // The interface of a link-local address is named after a percent sign (RFC 4007, section 11).
-    let address = host.split('%').next().unwrap_or(host);
-    let has_port = host.contains(':') && address.parse::<Ipv6Addr>().is_err();
-    if has_port || host.contains(['[', ']']) {
+    let (address, interface) = host.split_once('%').unwrap_or((host, ""));
+    let has_port = address.contains(':') && address.parse::<Ipv6Addr>().is_err();
+    if has_port || interface.contains(':') || host.contains(['[', ']']) {
         return Err("must be a host alone, without brackets; its port goes to --port");
     }
     Ok(host.into())

@@ -94,8 +94,8 @@
 //! - **the client is not `greet-client`, and ends its line with the stream** instead of LF or NUL: that
 //!   leaves nothing unread for the server to hold back. Nor can the server tell half of such a line
 //!   from a whole one; that goes for a `greet-client`, too, whose time ends in the middle of sending.
-//! - **standard output keeps nothing**: it is `/dev/null`, closed, or not yet on the disk. Shown means
-//!   that the system has taken the line from the server.
+//! - **standard output keeps nothing**: it is `/dev/null`, closed, open only for reading, or not yet on
+//!   the disk. Shown means that the system has taken the line from the server.
 //! - **one of the systems is not Linux.** macOS sends the reset (XNU, `tcp_disconnect`), but forgets the
 //!   peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so that the
 //!   client cannot wait for it. Microsoft documents neither for Windows.

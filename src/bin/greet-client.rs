@@ -14,7 +14,7 @@ use greet::terminal::show;
 
 /// Prints the greeting of a TCP server, then sends one line from standard input
 #[derive(Parser)]
-// Negative numbers, so that `-t -1` is refused as a timeout and not as an unknown option.
+// Negative numbers, so that `-p -1` is refused as a port and not as an unknown option.
 #[command(name = "greet-client", version, allow_negative_numbers = true)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ struct Options {
     /// Longest wait, decimals allowed: for connection and
     /// greeting together, again for the close
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
-    #[arg(verbatim_doc_comment)]
+    #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
 }
 
@@ -98,11 +98,11 @@ fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<S
 /// Reads one line from standard input, and refuses one of which only a part would arrive.
 fn read_message() -> anyhow::Result<Vec<u8>> {
     guide("> ");
-    let line = read_line(&mut io::stdin().lock()).context("standard input")?;
-    if line.as_ref().is_none_or(|line| line.end.is_none()) {
-        guide("\n"); // Ctrl-D leaves the cursor behind the prompt.
+    let line = read_line(&mut io::stdin().lock());
+    if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
+        guide("\n"); // Ctrl-D leaves the cursor at the prompt.
     }
-    match line {
+    match line.context("standard input")? {
         None => bail!("no line on standard input"),
         Some(Line { end: Some(0), .. }) => bail!("a NUL in the line would end it early"),
         Some(line) if line.bytes.ends_with(b"\r") => bail!("a CR at its end would be dropped"),

@@ -18,7 +18,7 @@ const PEER: &str = "{peer}";
 
 /// Greets TCP clients, one after another, and prints one line from each
 #[derive(Parser)]
-// Negative numbers, so that `-t -1` is refused as a timeout and not as an unknown option.
+// Negative numbers, so that `-p -1` is refused as a port and not as an unknown option.
 #[command(name = "greet-server", version, allow_negative_numbers = true)]
 #[command(after_help = "\
 Examples:
@@ -46,7 +46,7 @@ struct Options {
     /// The longest one client may hold the server, from
     /// accept to close; decimals allowed
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
-    #[arg(verbatim_doc_comment)]
+    #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
 
     /// Exit after N messages [default: never]

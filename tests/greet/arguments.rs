@@ -37,7 +37,11 @@ fn a_timeout_must_be_a_number_of_seconds_from_0_001_to_1000000() {
         is_refused(server_command().arg(&option), reason);
         is_refused(client_command().args(["::1", &option]), reason);
     }
-    is_refused(server_command().args(["--timeout", "-1"]), "--timeout");
+    for negative in ["-1", "-inf", "-.5"] {
+        let reason = "must be a number of seconds";
+        is_refused(server_command().args(["--timeout", negative]), reason);
+        is_refused(client_command().args(["::1", "-t", negative]), reason);
+    }
 }
 
 #[test]
@@ -64,6 +68,7 @@ fn a_host_must_be_a_host_without_a_port() {
         "[::1]",
         "[::1]:65432",
         "http://localhost/",
+        "fe80::1%lo:80",
     ] {
         is_refused(server_command().args(["--bind", host]), "--port");
         is_refused(client_command().arg(host), "--port");

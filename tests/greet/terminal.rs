@@ -48,18 +48,21 @@ fn a_person_is_told_where_the_client_connected_and_prompted_and_told_of_the_deli
 
 #[test]
 fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
-    const CTRL_D: &[u8] = b"\x04";
-    let server = serve_once(|mut server| server.write_all(RED).map(|()| server).unwrap());
-    let Some(mut client) = greeted_in_terminal(server.port) else {
-        return;
-    };
-    client.type_in(CTRL_D);
-    let remains = client.end();
-    assert_eq!(remains.status.code(), Some(1), "{remains:?}");
-    let error = "> \r\ngreet-client: nothing was sent: no line on standard input\r\n";
-    // The terminal may show the key itself.
-    let screen = remains.output.replace("^D\u{8}\u{8}", "");
-    assert_eq!(screen, error);
+    // At once, and after some text that no Enter ends: then it takes two.
+    for (keys, error) in [
+        (&b"\x04"[..], "no line on standard input"),
+        (b"a\0b\x04\x04", "a NUL in the line would end it early"),
+    ] {
+        let server = serve_once(|mut server| server.write_all(RED).map(|()| server).unwrap());
+        let Some(mut client) = greeted_in_terminal(server.port) else {
+            return;
+        };
+        client.type_in(keys);
+        let remains = client.end();
+        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+        let error = format!("\r\ngreet-client: nothing was sent: {error}\r\n");
+        assert!(remains.output.ends_with(&error), "{remains:?}");
+    }
 }
 
 #[test]
