@@ -193,7 +193,7 @@ pub fn client_to(port: u16) -> Command {
 /// Whether a program is installed without which a test can do nothing. If it is not, the test says so,
 /// and not by `eprintln!`, which the harness keeps to itself while tests pass.
 #[cfg(target_os = "linux")]
-fn is_installed(program: &str) -> bool {
+pub fn is_installed(program: &str) -> bool {
     let is_installed = Command::new(program).arg("-V").output().is_ok();
     if !is_installed {
         let test = thread::current();

@@ -1,6 +1,7 @@
 //! The close is the receipt: whose client ends with 0, that line was shown, whatever happens meanwhile.
 
 use std::io::Write;
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -49,21 +50,24 @@ fn check(client: &Remains, server: Server, line: &str, moment: &str) -> i32 {
 /// line, something happens. Returns the statuses of the clients.
 fn tamper_with_each_call(tamper: &str, happens: fn(&Server)) -> Vec<i32> {
     let line = "x".repeat(LONG) + "\n";
-    let run = |(name, number)| {
-        let moment = format!("inject={name}:{tamper}:when={number}");
-        let command = &mut server_command();
-        let command = command.args(["--bind", "127.0.0.1", "--timeout", TIMEOUT]);
-        let server = Server::start_by(&mut tampered_with(command, &moment)?);
+    let run = |moment: String, mut command: Command| {
+        let server = Server::start_by(&mut command);
         let mut client = start_client(server.port, &["--timeout", "5"]);
         client.type_in(line.as_bytes());
         happens(&server);
-        Some(check(&client.end(), server, &line, &moment))
+        check(&client.end(), server, &line, &moment)
     };
-    let calls = calls_of_a_session();
+    let mut command = server_command();
+    command.args(["--bind", "127.0.0.1", "--timeout", TIMEOUT]);
+    let commands = calls_of_a_session().map_while(|(name, number)| {
+        let moment = format!("inject={name}:{tamper}:when={number}");
+        tampered_with(&command, &moment).map(|command| (moment, command))
+    });
     thread::scope(|scope| {
-        let runs: Vec<_> = calls.map(|call| scope.spawn(move || run(call))).collect();
-        let statuses = runs.into_iter().filter_map(|run| run.join().unwrap());
-        statuses.collect()
+        let runs: Vec<_> = commands
+            .map(|(moment, command)| scope.spawn(|| run(moment, command)))
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
     })
 }
 
