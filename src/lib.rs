@@ -49,9 +49,9 @@
 //! - the end of the stream.
 //!
 //! It has at most 65,536 bytes without its end, in any encoding; they pass unchanged. (A CR at its end
-//! would not; `greet-client` refuses it.) An end of stream before the first byte is *no line*. An LF or
-//! NUL there is an *empty line*. TCP may cut and join what was sent anywhere, so a reader collects bytes until it finds one
-//! of these three, however many reads that takes.
+//! would not; `greet-client` refuses it.) An end of stream before the first byte is *no line*. An LF
+//! or NUL there is an *empty line*. TCP may cut and join what was sent anywhere, so a reader collects
+//! bytes until it finds one of these three, however many reads that takes.
 //!
 //! **A message** is the first line that the client sends; the server throws away what follows it.
 //! A line that a reset, the server's deadline or the limit cuts off is not a message.
@@ -80,8 +80,8 @@
 //! Not every message that is shown gets its receipt: the server may die, or the client's time may end,
 //! just then. So the client tells two failures apart. Until it first tries to send, *nothing was
 //! sent*, and trying again does no harm: status 1. It looks whether the server has closed before it
-//! sends, because an earlier close proves nothing about the message. From then on the message *may have arrived*,
-//! whole or in part, shown or not: status 3.
+//! sends, because an earlier close proves nothing about the message. From then on the message *may
+//! have arrived*, whole or in part, shown or not: status 3.
 //!
 //! # What TCP cannot prove
 //!

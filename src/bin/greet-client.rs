@@ -90,7 +90,7 @@ fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<S
     let session = Session::connect(&addresses[..], timeout);
     match addresses[..] {
         // Of several addresses the failure names each; the only one of a name is named here.
-        [address] if host != address.ip().to_string() => session.with_context(|| address.ip()),
+        [only] if !host.starts_with(&only.ip().to_string()) => session.with_context(|| only.ip()),
         _ => Ok(session?),
     }
 }

@@ -130,8 +130,8 @@ fn parse_greeting(greeting: &str) -> Result<String, String> {
 }
 
 /// Writes a line of the log to standard error, in one write (`eprintln!` writes in pieces). Where
-/// standard error is lost, the service goes on without it (`eprintln!` would panic). Escaped, as an error
-/// may name a host, and an argument may hold anything.
+/// standard error is lost, the service goes on without it (`eprintln!` would panic). Escaped, as it may
+/// name a host, and an argument may hold anything.
 fn log(text: &str) {
     let _ = show(&mut io::stderr(), true, text.as_bytes());
 }
