@@ -69,6 +69,7 @@ fn a_host_must_be_a_host_without_a_port() {
         "[::1]:65432",
         "http://localhost/",
         "fe80::1%lo:80",
+        "[localhost]",
     ] {
         is_refused(server_command().args(["--bind", host]), "--port");
         is_refused(client_command().arg(host), "--port");
@@ -80,6 +81,18 @@ fn a_host_must_be_a_host_without_a_port() {
     // An address with the interface it is on; no machine has this interface.
     let remains = Program::start(client_command().arg("fe80::1%no-such-interface")).end();
     assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+}
+
+#[test]
+fn what_was_typed_gives_the_terminal_no_orders() {
+    for command in [
+        server_command().args(["--bind", "\u{7}bell.invalid"]),
+        client_command().arg("\u{7}bell.invalid"),
+    ] {
+        let remains = Program::start(command).end();
+        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+        assert!(remains.errors.contains("\\u{7}bell.invalid port 65432: "));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #[cfg(not(windows))]
 use std::io::Read;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 #[cfg(target_os = "linux")]
 use std::net::{Ipv4Addr, TcpListener};
 use std::net::{Shutdown, TcpStream};
@@ -10,11 +10,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::peers::{ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_line, serve_once};
+use crate::peers::{
+    ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_all_and_close, hear_line,
+    serve_once,
+};
 #[cfg(target_os = "linux")]
 use crate::programs::tampered_with;
 use crate::programs::{
-    PATIENCE, Program, Remains, Server, client_command, client_to, run_client, start_client,
+    PATIENCE, Program, Remains, Server, client_command, client_to, first_line_of, run_client,
+    start_client,
 };
 
 /// Runs the client against a server that behaves as told, and returns what is left of both.
@@ -141,10 +145,37 @@ fn makes_an_orderly_close_when_it_refuses_though_the_server_has_said_more() {
     let (remains, heard) = client_at(b"", |mut server| {
         server.write_all(b"hello\n").unwrap();
         server.write_all(&b"more\n".repeat(10_000)).unwrap();
-        hear_all(&server)
+        hear_all_and_close(&server)
     });
     nothing_was_sent(&remains, "hello\n", "no line on standard input");
     assert_eq!(heard.unwrap(), b"");
+}
+
+#[test]
+fn makes_an_orderly_close_though_the_line_was_typed_for_longer_than_the_deadline() {
+    let server = serve_once(|mut server| {
+        server.write_all(b"hello\n").unwrap();
+        hear_all(&server).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        server.write_all(b"good bye\n").unwrap();
+        hear_all_and_close(&server)
+    });
+    let mut client = start_client(server.port, &["--timeout", "1"]);
+    client.output();
+    thread::sleep(Duration::from_millis(1_100));
+    client.type_in(b"");
+    nothing_was_sent(&client.end(), "", "no line on standard input");
+    server.outcome().unwrap();
+}
+
+#[cfg(unix)] // Where a folder can be opened.
+#[test]
+fn says_that_it_cannot_read_standard_input() {
+    let server = serve_once(greet_and_hear_all);
+    let folder = std::fs::File::open("/").unwrap();
+    let client = Program::start(client_to(server.port).stdin(folder));
+    nothing_was_sent(&client.end(), "hello\n", ": standard input: ");
+    assert_eq!(server.outcome(), b"");
 }
 
 #[test]
@@ -271,7 +302,8 @@ fn fails_when_the_server_resets_instead_of_greeting() {
     }
     // Connections that were never accepted are reset when their listener closes.
     drop(listener);
-    nothing_was_sent(&client.end(), "", "no greeting from");
+    let reason = format!("no greeting from 127.0.0.1:{port}: Connection reset by peer");
+    nothing_was_sent(&client.end(), "", &reason);
 }
 
 #[cfg(not(windows))] // Wine, where this would run, ends the stream before it resets.
@@ -378,8 +410,13 @@ fn names_each_address_of_a_name_when_nothing_answers() {
         &format!("cannot connect to localhost port {port}: "),
     );
     assert!(remains.errors.contains(" 127.0.0.1: "), "{remains:?}");
-    let nowhere = Program::start(client_command().arg("no-such-host.invalid"));
-    nothing_was_sent(&nowhere.end(), "", "no-such-host.invalid");
+    // A failure to look up, not to connect.
+    let nowhere = Program::start(client_command().arg("no-such-host.invalid")).end();
+    nothing_was_sent(&nowhere, "", "cannot connect to no-such-host.invalid port ");
+    assert!(
+        nowhere.errors.contains("lookup") || cfg!(windows),
+        "{nowhere:?}"
+    );
 }
 
 #[test]
@@ -405,9 +442,8 @@ fn the_message_may_have_arrived_when_a_reply_cannot_be_printed() {
         heard
     });
     let mut child = client_to(server.port).spawn().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let (_greeting, output) = first_line_of(child.stdout.take().unwrap());
     let mut client = Program::running(child);
-    output.read_line(&mut String::new()).unwrap();
     drop(output);
     client.type_in(b"hi\n");
     it_may_have_arrived(&client.end(), "", "cannot write to standard output");

@@ -24,6 +24,19 @@ pub fn hear_all(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     stream.take_error()?.map_or(Ok(heard), Err)
 }
 
+/// As [`hear_all`], and closes; an error means that the other side reset the connection, if only behind
+/// the end of its stream. (Linux forgets the peer once both sides have closed, or one has reset.)
+pub fn hear_all_and_close(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let heard = hear_all(stream)?;
+    stream.shutdown(Shutdown::Write)?;
+    let start = Instant::now();
+    while cfg!(target_os = "linux") && stream.peer_addr().is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it is not acknowledged");
+        thread::yield_now();
+    }
+    stream.take_error()?.map_or(Ok(heard), Err)
+}
+
 /// Sends a message, half-closes, and hears the server out.
 pub fn say(mut stream: &TcpStream, message: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(message)?;
@@ -50,8 +63,10 @@ pub fn drip(mut stream: &TcpStream, bytes: &[u8]) {
 /// Sends up to `most` bytes without a line end; returns how many went out before that failed.
 pub fn flood(mut stream: &TcpStream, most: usize) -> usize {
     let piece = vec![b'x'; 65_536];
+    let start = Instant::now();
     let mut sent = 0;
     while sent < most && stream.write_all(&piece).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "nobody has enough of it");
         sent += piece.len();
     }
     sent

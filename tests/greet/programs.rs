@@ -279,6 +279,17 @@ impl Server {
     }
 }
 
+/// The first line of a stream, and the stream, to be dropped when the test wants that.
+pub fn first_line_of(stream: impl Read + Send + 'static) -> (String, impl Read) {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut reader, mut line) = (BufReader::new(stream), String::new());
+        reader.read_line(&mut line).unwrap();
+        sender.send((line, reader))
+    });
+    receiver.recv_timeout(PATIENCE).expect("a line")
+}
+
 /// The port that a server says it listens on.
 pub fn port_in(line: &str) -> u16 {
     let address = line.strip_prefix("listening on ").expect(line);

@@ -1,6 +1,7 @@
 //! The programs in a terminal, at which a person sits.
 
 use std::io::Write;
+use std::process::Command;
 
 use crate::peers::{hear_all, say, serve_once};
 use crate::programs::{Program, client_to, connect, in_terminal, port_in, server_command};
@@ -66,9 +67,27 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
 }
 
 #[test]
+fn a_script_at_a_terminal_is_told_nothing() {
+    let server = serve_once(|mut server| {
+        server.write_all(b"hello\n").unwrap();
+        hear_all(&server).unwrap()
+    });
+    let mut script = Command::new("sh");
+    script.args(["-c", "echo hi | \"$0\" \"$@\""]);
+    let client = client_to(server.port);
+    script.arg(client.get_program()).args(client.get_args());
+    let Some(mut script) = in_terminal(&script) else {
+        return;
+    };
+    let remains = Program::start(&mut script).end();
+    assert_eq!(remains.output, "hello\r\n");
+    assert_eq!(server.outcome(), b"hi\n");
+}
+
+#[test]
 fn the_server_shows_a_message_so_that_it_gives_the_terminal_no_orders() {
     let command = &mut server_command();
-    let command = command.args(["--bind", "127.0.0.1", "--port", "0"]);
+    let command = command.args(["--bind", "127.0.0.1", "--port", "0", "--messages", "1"]);
     let Some(mut command) = in_terminal(command) else {
         return;
     };
