@@ -160,9 +160,9 @@ fn makes_an_orderly_close_though_the_line_was_typed_for_longer_than_the_deadline
         server.write_all(b"good bye\n").unwrap();
         hear_all_and_close(&server)
     });
-    let mut client = start_client(server.port, &["--timeout", "1"]);
+    let mut client = start_client(server.port, &["--timeout", "0.7"]);
     client.output();
-    thread::sleep(Duration::from_millis(1_100));
+    thread::sleep(Duration::from_millis(800));
     client.type_in(b"");
     nothing_was_sent(&client.end(), "", "no line on standard input");
     server.outcome().unwrap();

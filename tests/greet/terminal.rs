@@ -54,7 +54,10 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
         (&b"\x04"[..], "no line on standard input"),
         (b"a\0b\x04\x04", "a NUL in the line would end it early"),
     ] {
-        let server = serve_once(|mut server| server.write_all(RED).map(|()| server).unwrap());
+        let server = serve_once(|mut server| {
+            server.write_all(RED).unwrap();
+            hear_all(&server).unwrap()
+        });
         let Some(mut client) = greeted_in_terminal(server.port) else {
             return;
         };
@@ -63,6 +66,7 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
         assert_eq!(remains.status.code(), Some(1), "{remains:?}");
         let error = format!("\r\ngreet-client: nothing was sent: {error}\r\n");
         assert!(remains.output.ends_with(&error), "{remains:?}");
+        assert_eq!(server.outcome(), b"");
     }
 }
 
