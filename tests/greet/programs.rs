@@ -89,7 +89,7 @@ impl Program {
     }
 
     /// Sends the program a signal, by name.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -s {name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status();
