@@ -1,14 +1,13 @@
 //! The client's side of one exchange.
 
 use std::io::{self, BufReader, Cursor, ErrorKind, Read};
-use std::mem;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
 use crate::connection::Connection;
 use crate::deadline::Deadline;
-use crate::line::{LIMIT, Line, read_line, write_line};
+use crate::line::{LIMIT, read_line, write_line};
 
 /// A connection to a server, until the message is sent.
 #[derive(Debug)]
@@ -75,10 +74,10 @@ impl Session {
         // This drops what the reader had buffered; it is among what was early.
         let mut connection = self.reader.into_inner();
         connection.deadline = connection.deadline.again();
-        let sent = write_line(&mut connection, message);
+        let cut = write_line(&mut connection, message).err();
         connection.half_close();
         let (early, later) = (Cursor::new(early), BufReader::new(connection));
-        Ok(Replies { sent, early, later })
+        Ok(Replies { cut, early, later })
     }
 
     /// Takes what the server sent after its greeting, and fails if the stream ends there.
@@ -117,8 +116,8 @@ impl Session {
 /// What the server sends after its greeting, up to its close, the receipt for the message.
 #[derive(Debug)]
 pub struct Replies {
-    /// Whether the message was sent whole.
-    sent: io::Result<()>,
+    /// What cut the message off, until [`receive`](Self::receive) has told it.
+    cut: Option<io::Error>,
     early: Cursor<Vec<u8>>,
     later: BufReader<Connection>,
 }
@@ -133,12 +132,12 @@ impl Replies {
     /// while sending or since, [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`]. It is the
     /// last word: what is received after it is no receipt.
     pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
-        // First, as a socket tells its failure once, and may seem closed in order then.
-        mem::replace(&mut self.sent, Ok(()))?;
+        // Before any read: a socket tells its failure once, and may then seem closed in order.
+        self.cut.take().map_or(Ok(()), Err)?;
         loop {
             match read_line(&mut (&mut self.early).chain(&mut self.later))? {
                 // The terminator of a C server's string, after its line end, is not a line.
-                Some(Line { bytes, end }) if bytes.is_empty() && end == Some(0) => {}
+                Some(line) if line.bytes.is_empty() && line.end == Some(0) => {}
                 Some(line) => return Ok(Some(line.bytes)),
                 None => return self.confirm().map(|()| None),
             }

@@ -52,8 +52,7 @@ impl Connection {
     /// A socket closed with bytes still unread, or still to come, answers with a reset (RFC 1122,
     /// section 4.2.2.13), which may even take from the peer what it has yet to read.
     pub(crate) fn begin_close(&mut self) {
-        /// Some round trips around the Earth, and less than the second that a server's next client
-        /// may have to wait for it.
+        /// Some round trips around the Earth, yet less than a second: the server's next client waits.
         const LINGER: Duration = Duration::from_millis(750);
         /// Enough for what has come already, where showing the message took all the time.
         const A_MOMENT: Duration = Duration::from_millis(10);

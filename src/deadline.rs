@@ -25,7 +25,7 @@ impl Deadline {
         Self::after(self.timeout)
     }
 
-    /// The time left, more than zero: a socket takes a timeout of zero for none.
+    /// The time left, more than zero, which std refuses as a socket's timeout.
     ///
     /// # Errors
     ///

@@ -71,17 +71,17 @@
 //!    message.* Until then it only looks (`MSG_PEEK`). Whatever ends the server in between (a full disk,
 //!    a lost reader, a kill, its deadline) leaves that LF unread; and a socket that is closed with bytes
 //!    unread sends a reset (RFC 1122, section 4.2.2.13; RFC 2525, section 2.17).
-//! 2. *The server ends its sending direction only after it has shown the message, or by closing.* A
-//!    message that arrives after the server gave up meets a closed socket, which sends a reset.
+//! 2. *Before it has shown the message, the server never half-closes: it can only close.* A message
+//!    that arrives after the server gave up meets a closed socket, which sends a reset.
 //! 3. *The client takes the end of the stream for a receipt only once all that it sent has been
 //!    acknowledged and no error is pending.* If the server closed while the message was on its way, a
 //!    reset follows the end of the stream; the client waits for it, within its deadline.
 //!
 //! Not every message that is shown gets its receipt: the server may die, or the client's time may end,
 //! just then. So the client tells two failures apart. Until it first tries to send, *nothing was
-//! sent*, and trying again does no harm: status 1. It looks whether the server has closed before it
-//! sends, because an earlier close proves nothing about the message. From then on the message *may
-//! have arrived*, whole or in part, shown or not: status 3.
+//! sent*, and trying again does no harm: status 1. From then on the message *may have arrived*, whole
+//! or in part, shown or not: status 3. (Just before, it looks whether the server has closed already,
+//! as such a close proves nothing about the message.)
 //!
 //! # What TCP cannot prove
 //!

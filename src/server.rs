@@ -70,7 +70,7 @@ struct Unread {
 impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // Takes what was peeked, in one read, which never waits: there is something to take, or nothing
-        // is asked for. A loop might wait, as a peek may count bytes twice while urgent data arrives.
+        // is asked for. `read_exact` might wait, as a peek may count bytes twice while urgent data arrives.
         let _taken = (&self.connection.socket).take(self.peeked).read(buffer)?;
         self.peeked = 0;
         let length = self.connection.peek(buffer)?;

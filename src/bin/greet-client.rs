@@ -65,8 +65,8 @@ fn send_message(options: &Options) -> anyhow::Result<(Replies, usize)> {
     // 3. receive
     let greeting = session.receive_greeting();
     let greeting = greeting.with_context(|| format!("no greeting from {}", session.address))?;
-    print(&greeting)?;
-    let message = read_message().inspect_err(|_| session.close())?;
+    let message = print(&greeting).and_then(|()| read_message());
+    let message = message.inspect_err(|_| session.close())?;
 
     // 4. send, and half-close
     let replies = session.send(&message)?;
@@ -89,7 +89,7 @@ fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<S
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let session = Session::connect(&addresses[..], timeout);
     match addresses[..] {
-        // Of several addresses the failure names each; the only one of a name is named here.
+        // The failure names each of several; the only one is named here, unless it was typed.
         [only] if !host.starts_with(&only.ip().to_string()) => session.with_context(|| only.ip()),
         _ => Ok(session?),
     }
@@ -110,10 +110,10 @@ fn read_message() -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Prints a line from the server. (`&Stdout` writes, too; so `stdout` can be asked beside.)
+/// Prints a line from the server.
 fn print(line: &[u8]) -> anyhow::Result<()> {
-    let stdout = io::stdout();
-    show(&mut &stdout, stdout.is_terminal(), line).context("cannot write to standard output")
+    show(&mut io::stdout(), io::stdout().is_terminal(), line)
+        .context("cannot write to standard output")
 }
 
 /// Speaks to the person at the keyboard, if there is one, in one write (`eprint!` writes in pieces, and

@@ -422,16 +422,18 @@ fn names_each_address_of_a_name_when_nothing_answers() {
 #[test]
 fn sends_nothing_when_the_greeting_cannot_be_printed() {
     let (sender, reader_is_gone) = mpsc::channel();
-    let server = serve_once(move |server| {
+    let server = serve_once(move |mut server| {
         reader_is_gone.recv().unwrap();
-        greet_and_hear_all(server)
+        server.write_all(b"hello\n").unwrap();
+        server.write_all(&b"more\n".repeat(10_000)).unwrap();
+        hear_all_and_close(&server)
     });
     let mut client = Program::start_without_reader(&mut client_to(server.port));
     sender.send(()).unwrap();
     client.type_in(b"hi\n");
     let remains = client.end();
     nothing_was_sent(&remains, "", "cannot write to standard output");
-    assert_eq!(server.outcome(), b"");
+    assert_eq!(server.outcome().unwrap(), b"");
 }
 
 #[test]
