@@ -15,7 +15,7 @@ use crate::programs::{
 const LONG: usize = 20_000;
 
 /// Every system call of a session with a long line, by its name and how many such calls there were
-/// since the start. (Closing the socket is not among them: the one behind it is.)
+/// since the start. (Closing the socket is not among them, but what comes after it is.)
 fn calls_of_a_session() -> impl Iterator<Item = (&'static str, usize)> {
     let calls = [
         ("accept4", 1..=2),
@@ -30,7 +30,7 @@ fn calls_of_a_session() -> impl Iterator<Item = (&'static str, usize)> {
         .flat_map(|(name, numbers)| numbers.map(move |number| (name, number)))
 }
 
-/// How long these servers give a client, and more than that.
+/// A short time for a client in seconds, and more than that.
 const TIMEOUT: &str = "0.5";
 const PAST_THE_DEADLINE: Duration = Duration::from_millis(700);
 
@@ -48,7 +48,7 @@ fn check(client: &Remains, server: Server, line: &str, moment: &str) -> i32 {
 
 /// Tampers with each call of a session, one in each of many sessions; when the client has typed its
 /// line, something happens. Returns the statuses of the clients.
-fn tamper_with_each_call(tamper: &str, happens: fn(&Server)) -> Vec<i32> {
+fn tamper_with_each_call(tamper: &str, timeout: &str, happens: fn(&Server)) -> Vec<i32> {
     let line = "x".repeat(LONG) + "\n";
     let run = |moment: String, mut command: Command| {
         let server = Server::start_by(&mut command);
@@ -58,7 +58,7 @@ fn tamper_with_each_call(tamper: &str, happens: fn(&Server)) -> Vec<i32> {
         check(&client.end(), server, &line, &moment)
     };
     let mut command = server_command();
-    command.args(["--bind", "127.0.0.1", "--timeout", TIMEOUT]);
+    command.args(["--bind", "127.0.0.1", "--timeout", timeout]);
     let commands = calls_of_a_session().map_while(|(name, number)| {
         let moment = format!("inject={name}:{tamper}:when={number}");
         tampered_with(&command, &moment).map(|command| (moment, command))
@@ -73,8 +73,8 @@ fn tamper_with_each_call(tamper: &str, happens: fn(&Server)) -> Vec<i32> {
 
 #[test]
 fn a_server_killed_at_any_moment_gives_no_receipt_for_a_line_that_it_has_not_shown() {
-    let statuses = tamper_with_each_call("signal=KILL", |_| ());
-    // Before the line is sent, before it is shown, and behind the close.
+    let statuses = tamper_with_each_call("signal=KILL", "60", |_| ());
+    // Before the line is sent, before it is shown, and after the close.
     for status in [1, 3, 0] {
         assert!(
             statuses.is_empty() || statuses.contains(&status),
@@ -85,7 +85,7 @@ fn a_server_killed_at_any_moment_gives_no_receipt_for_a_line_that_it_has_not_sho
 
 #[test]
 fn a_server_stopped_at_any_moment_past_its_deadline_gives_no_such_receipt() {
-    tamper_with_each_call("signal=STOP", |server| {
+    tamper_with_each_call("signal=STOP", TIMEOUT, |server| {
         thread::sleep(PAST_THE_DEADLINE);
         server.program.signal("CONT");
     });
@@ -93,7 +93,7 @@ fn a_server_stopped_at_any_moment_past_its_deadline_gives_no_such_receipt() {
 
 #[test]
 fn a_server_interrupted_at_any_moment_shows_the_line_once() {
-    let statuses = tamper_with_each_call("error=EINTR", |_| ());
+    let statuses = tamper_with_each_call("error=EINTR", "60", |_| ());
     assert!(statuses.iter().all(|status| *status == 0), "{statuses:?}");
 }
 
