@@ -65,7 +65,7 @@ fn send_message(options: &Options) -> anyhow::Result<(Replies, usize)> {
     // 3. receive
     let greeting = session.receive_greeting();
     let greeting = greeting.with_context(|| format!("no greeting from {}", session.address))?;
-    let message = print(&greeting).and_then(|()| read_message());
+    let message = print(&greeting, io::stdout().is_terminal()).and_then(|()| read_message());
     let message = message.inspect_err(|_| session.close())?;
 
     // 4. send, and half-close
@@ -77,8 +77,9 @@ fn send_message(options: &Options) -> anyhow::Result<(Replies, usize)> {
 fn receive_receipt(mut replies: Replies, length: usize) -> anyhow::Result<()> {
     // 5. close, which dropping `replies` does, but not before the server: the end of its stream is the
     // receipt.
+    let escaped = io::stdout().is_terminal();
     while let Some(reply) = replies.receive()? {
-        print(&reply)?;
+        print(&reply, escaped)?;
     }
     guide(&format!("{length} bytes delivered\n"));
     Ok(())
@@ -111,9 +112,8 @@ fn read_message() -> anyhow::Result<Vec<u8>> {
 }
 
 /// Prints a line from the server.
-fn print(line: &[u8]) -> anyhow::Result<()> {
-    show(&mut io::stdout(), io::stdout().is_terminal(), line)
-        .context("cannot write to standard output")
+fn print(line: &[u8], escaped: bool) -> anyhow::Result<()> {
+    show(&mut io::stdout(), escaped, line).context("cannot write to standard output")
 }
 
 /// Speaks to the person at the keyboard, if there is one, in one write (`eprint!` writes in pieces, and

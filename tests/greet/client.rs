@@ -60,6 +60,15 @@ fn it_may_have_arrived(remains: &Remains, output: &str, reason: &str) {
     failed(remains, 3, fate, output, reason);
 }
 
+/// Runs the client with a line on its standard input and some of its system calls tampered with, if
+/// strace(1) is installed.
+#[cfg(target_os = "linux")]
+fn run_tampered_client(port: u16, tamper: &str) -> Option<Remains> {
+    let mut client = Program::start(&mut tampered_with(&client_to(port), tamper)?);
+    client.type_in(b"hi\n");
+    Some(client.end())
+}
+
 #[test]
 fn sends_one_line_and_half_closes() {
     let (remains, heard) = client_at(b"hi\r\nmore\n", |mut server| {
@@ -228,12 +237,10 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
 fn sends_nothing_when_the_connection_is_reset_while_the_line_is_typed() {
     let server = serve_once(greet_and_hear_all);
     let reset = "inject=recvfrom:error=ECONNRESET:when=2";
-    let Some(mut command) = tampered_with(&client_to(server.port), reset) else {
+    let Some(remains) = run_tampered_client(server.port, reset) else {
         return;
     };
-    let mut client = Program::start(&mut command);
-    client.type_in(b"too late\n");
-    nothing_was_sent(&client.end(), "hello\n", "");
+    nothing_was_sent(&remains, "hello\n", "");
     assert_eq!(server.outcome(), b"");
 }
 
@@ -344,13 +351,23 @@ fn does_not_take_an_end_of_the_stream_with_a_reset_behind_it_for_delivery() {
         server.shutdown(Shutdown::Write).unwrap();
     });
     let late = "inject=shutdown:delay_enter=300000";
-    let Some(mut command) = tampered_with(&client_to(server.port), late) else {
+    let Some(remains) = run_tampered_client(server.port, late) else {
         return;
     };
-    let mut client = Program::start(&mut command);
-    client.type_in(b"hi\n");
-    it_may_have_arrived(&client.end(), "hello\n", "");
+    it_may_have_arrived(&remains, "hello\n", "");
     server.outcome();
+}
+
+#[cfg(target_os = "linux")] // There strace(1), if installed, makes sending fail.
+#[test]
+fn does_not_take_an_orderly_close_for_delivery_when_sending_failed() {
+    let server = serve_once(greet_and_hear_all);
+    let fail = "inject=sendto:error=ECONNRESET";
+    let Some(remains) = run_tampered_client(server.port, fail) else {
+        return;
+    };
+    it_may_have_arrived(&remains, "hello\n", "Connection reset by peer");
+    assert_eq!(server.outcome(), b"");
 }
 
 #[test]
@@ -363,8 +380,7 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_close() {
     let mut client = start_client(server.port, &["--timeout", "0.5"]);
     client.type_in(b"hi\n");
     let remains = client.end();
-    let output = remains.output.clone();
-    it_may_have_arrived(&remains, &output, ": timed out after 500ms\n");
+    it_may_have_arrived(&remains, &remains.output, ": timed out after 500ms\n");
     server.outcome();
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::peers::{greet_and_hear_all, serve_once};
+use crate::peers::serve_once;
 use crate::programs::{
     Program, Remains, Server, client_to, server_command, start_client, tampered_with, under_strace,
 };
@@ -146,22 +146,4 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
         remains.errors.ends_with(": timed out after 500ms\n"),
         "{remains:?}"
     );
-}
-
-#[test]
-fn a_client_whose_send_failed_has_no_receipt_though_an_orderly_close_follows() {
-    let server = serve_once(greet_and_hear_all);
-    let fail = "inject=sendto:error=ECONNRESET";
-    let Some(mut command) = tampered_with(&client_to(server.port), fail) else {
-        return;
-    };
-    let mut client = Program::start(&mut command);
-    client.type_in(b"hi\n");
-    let remains = client.end();
-    assert_eq!(remains.status.code(), Some(3), "{remains:?}");
-    assert!(
-        remains.errors.contains("Connection reset by peer"),
-        "{remains:?}"
-    );
-    assert_eq!(server.outcome(), b"");
 }

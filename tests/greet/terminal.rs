@@ -1,13 +1,17 @@
 //! The programs in a terminal, at which a person sits.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::process::Command;
 
-use crate::peers::{hear_all, say, serve_once};
+use crate::peers::{greet_and_hear_all, hear_all, say, serve_once};
 use crate::programs::{Program, client_to, connect, in_terminal, port_in, server_command};
 
-/// A greeting that would turn a terminal's text red.
-const RED: &[u8] = b"\x1b[31mhello\n";
+/// As a server whose greeting would turn a terminal's text red: greets, and hears the client out.
+fn greet_in_red(mut server: &TcpStream) -> Vec<u8> {
+    server.write_all(b"\x1b[31mhello\n").unwrap();
+    hear_all(server).unwrap()
+}
 
 /// The next line on the screen.
 fn screen(program: &Program) -> String {
@@ -28,8 +32,7 @@ fn greeted_in_terminal(port: u16) -> Option<Program> {
 #[test]
 fn a_person_is_told_where_the_client_connected_and_prompted_and_told_of_the_delivery() {
     let server = serve_once(|mut server| {
-        server.write_all(RED).unwrap();
-        let heard = hear_all(&server).unwrap();
+        let heard = greet_in_red(&server);
         server.write_all(b"thank\x07you\n").unwrap();
         heard
     });
@@ -54,10 +57,7 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
         (&b"\x04"[..], "no line on standard input"),
         (b"a\0b\x04\x04", "a NUL in the line would end it early"),
     ] {
-        let server = serve_once(|mut server| {
-            server.write_all(RED).unwrap();
-            hear_all(&server).unwrap()
-        });
+        let server = serve_once(|server| greet_in_red(&server));
         let Some(mut client) = greeted_in_terminal(server.port) else {
             return;
         };
@@ -72,10 +72,7 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
 
 #[test]
 fn a_script_at_a_terminal_is_told_nothing() {
-    let server = serve_once(|mut server| {
-        server.write_all(b"hello\n").unwrap();
-        hear_all(&server).unwrap()
-    });
+    let server = serve_once(greet_and_hear_all);
     let mut script = Command::new("sh");
     script.args(["-c", "echo hi | \"$0\" \"$@\""]);
     let client = client_to(server.port);
