@@ -1,17 +1,19 @@
-//! What a person types: a timeout, a host.
+//! What a person types: a port, a timeout, a host.
 
-use std::net::Ipv6Addr;
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
-/// Reads a timeout from 0.001 to 1,000,000 seconds, decimals allowed.
+/// The TCP port on which the two programs meet unless told otherwise.
+pub const PORT: u16 = 65_432;
+
+/// Reads a timeout from 0.001 to 1,000,000 seconds. Decimals are allowed.
 ///
 /// # Errors
 ///
-/// What it must be instead.
+/// What the argument must be instead.
 pub fn parse_timeout(seconds: &str) -> Result<Duration, &'static str> {
-    match seconds.parse() {
-        // What the socket options of Linux, macOS and Windows can all count: Windows starts at a
-        // millisecond and stops at 49 days.
+    match seconds.parse::<f64>() {
+        // The socket options of Linux, macOS and Windows can all count this much. Windows counts in
+        // milliseconds and ends at 49 days.
         Ok(seconds @ 0.001..=1_000_000.0) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("must be a number of seconds from 0.001 to 1000000"),
     }
@@ -21,12 +23,12 @@ pub fn parse_timeout(seconds: &str) -> Result<Duration, &'static str> {
 ///
 /// # Errors
 ///
-/// What it must be instead.
+/// What the argument must be instead.
 pub fn parse_host(host: &str) -> Result<String, &'static str> {
     if host.is_empty() {
         return Err("must not be empty");
     }
-    // The interface of a link-local address is named after a percent sign (RFC 4007, section 11).
+    // A link-local address names its interface after a percent sign (RFC 4007, section 11).
     let (address, interface) = host.split_once('%').unwrap_or((host, ""));
     let has_port = address.contains(':') && address.parse::<Ipv6Addr>().is_err();
     if has_port || interface.contains(':') || host.contains(['[', ']']) {

@@ -1,15 +1,13 @@
-//! The client's side of one exchange.
+//! The client's side of a connection.
 
-use std::io::{self, BufReader, Cursor, ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::thread;
-use std::time::Duration;
+use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::{mem, thread, time::Duration};
 
-use crate::connection::Connection;
-use crate::deadline::Deadline;
-use crate::line::{LIMIT, read_line, write_line};
+use crate::line::{Line, MAX_LINE, read_line, write_line};
+use crate::{connection::Connection, deadline::Deadline};
 
-/// A connection to a server, until the message is sent.
+/// A connection to a server, on which no message has been sent.
 #[derive(Debug)]
 pub struct Session {
     reader: BufReader<Connection>,
@@ -19,15 +17,15 @@ pub struct Session {
 
 impl Session {
     /// Connects to the first of the addresses that answers. `timeout` is for this and the greeting
-    /// together; sending and the server's close will have as long again.
+    /// together. Each later step has as long again.
     ///
-    /// Each address but the last gets half of the time left, because it may be one where nothing
-    /// ever answers: of 60 seconds, three addresses get 30, 15 and 15.
+    /// Each address but the last gets half of the time that is left, because it may be one where
+    /// nothing ever answers. Of 60 seconds, three addresses get 30, 15 and 15.
     ///
     /// # Errors
     ///
-    /// The failure to look up a name (which takes as long as the system likes), the one address's
-    /// failure, or of several addresses each with its failure.
+    /// If the name cannot be looked up, the reason; how long a look-up takes is up to the system. If
+    /// the only address fails, its failure. If several addresses fail, each address with its failure.
     pub fn connect(addresses: impl ToSocketAddrs, timeout: Duration) -> io::Result<Self> {
         let deadline = Deadline::after(timeout);
         let mut addresses = addresses.to_socket_addrs()?.peekable();
@@ -46,6 +44,9 @@ impl Session {
                 Err(error) => failures.push(format!("{}: {error}", address.ip())),
             }
         }
+        if failures.is_empty() {
+            failures.push("could not resolve to any addresses".into());
+        }
         Err(io::Error::other(failures.join("; ")))
     }
 
@@ -53,109 +54,165 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Those of [`read_line`], the connection's failure, [`TimedOut`](ErrorKind::TimedOut), or
+    /// The errors of [`read_line`], the connection's failure, [`TimedOut`](ErrorKind::TimedOut), or
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes instead.
     pub fn receive_greeting(&mut self) -> io::Result<Vec<u8>> {
         let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without a greeting");
         Ok(read_line(&mut self.reader)?.ok_or_else(closed)?.bytes)
     }
 
-    /// Sends the message, which is one line as [`write_line`] wants it, and half-closes.
+    /// Sends a line, keeps the connection open and receives one line as the answer, both within
+    /// `timeout` from now.
     ///
     /// # Errors
     ///
-    /// An error means that nothing was sent:
-    /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed or has said more
-    /// than [`LIMIT`] bytes, or the connection's failure. The session ends with an orderly close.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if an LF or NUL is in the line: the server would take
+    /// it for two lines, and every later answer would belong to the line before. Nothing was sent
+    /// then.
     ///
-    /// From the first attempt to send on, the message may have arrived; [`Replies::receive`] tells.
-    pub fn send(mut self, message: &[u8]) -> io::Result<Replies> {
-        let early = self.take_early().inspect_err(|_| self.close())?;
-        // This drops what the reader had buffered; it is among what was early.
-        let mut connection = self.reader.into_inner();
-        connection.deadline = connection.deadline.again();
-        let cut = write_line(&mut connection, message).err();
-        connection.half_close();
-        let (early, later) = (Cursor::new(early), BufReader::new(connection));
-        Ok(Replies { cut, early, later })
+    /// Otherwise the errors of [`receive_greeting`](Self::receive_greeting); an answer that the end of
+    /// the stream cuts off is none. After these the conversation is over, and every later call fails,
+    /// because an answer that comes late would be taken for that of the next line.
+    pub fn ask(&mut self, line: &[u8]) -> io::Result<Vec<u8>> {
+        if line.contains(&b'\n') || line.contains(&0) {
+            let reason = "an LF or a NUL would end the line early";
+            return Err(io::Error::new(ErrorKind::InvalidInput, reason));
+        }
+        self.reader.get_mut().deadline.renew();
+        let sent = write_line(self.reader.get_mut(), line);
+        let error = match sent.and_then(|()| read_reply(&mut self.reader)) {
+            Ok(Some(answer)) if answer.end.is_some() => return Ok(answer.bytes),
+            Ok(_) => io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer"),
+            Err(error) => error,
+        };
+        let _ = self.reader.get_ref().socket.shutdown(Shutdown::Both);
+        Err(error)
     }
 
-    /// Takes what the server sent after its greeting, and fails if the stream ends there.
+    /// Makes sure that the server still waits for the message. Call this as late as possible.
     ///
-    /// A close that came before the message proves nothing about it, but once the message is sent, it
-    /// could no longer be told from one that came later. (To peek would not do: an end of the stream
-    /// shows only when all before it is taken.)
-    fn take_early(&self) -> io::Result<Vec<u8>> {
-        let socket = &self.reader.get_ref().socket;
-        let mut early = Vec::new();
-        let mut stream = self.reader.buffer().chain(socket).take(LIMIT as u64 + 1);
-        socket.set_nonblocking(true)?;
+    /// If the server closed before we send, that says nothing about our message, and after sending we
+    /// could no longer tell when it closed.
+    ///
+    /// # Errors
+    ///
+    /// An error means that nothing was sent: [`ConnectionAborted`](ErrorKind::ConnectionAborted) if
+    /// the server has closed or has said more than [`MAX_LINE`] bytes, or the connection's failure.
+    /// The session ends with an orderly close.
+    pub fn ready(self) -> io::Result<Ready> {
+        let mut early = self.reader.buffer().to_vec();
+        let mut connection = self.reader.into_inner();
+        connection.deadline.renew();
+        // Only taking everything that has come shows whether the stream ends behind it.
+        connection.socket.set_nonblocking(true)?;
+        let mut stream = (&connection.socket).take(MAX_LINE as u64 + 1);
         let outcome = stream.read_to_end(&mut early);
-        socket.set_nonblocking(false)?;
+        connection.socket.set_nonblocking(false)?;
         let reason = match outcome {
-            // The server waits: there is nothing more to read now.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(early),
-            Err(error) => return Err(error),
-            Ok(_) if early.len() > LIMIT => "the server had said too much",
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+            _ if early.len() > MAX_LINE => "the server had said too much",
             Ok(_) => "the server had closed",
+            // The stream has not ended: the server waits for us.
+            Err(_) => return Ok(Ready { early, connection }),
         };
+        connection.close();
         Err(io::Error::new(ErrorKind::ConnectionAborted, reason))
     }
 
-    /// Makes an orderly close without a message: half-closes, and reads on until the server has closed
-    /// too, for 0.75 seconds at most. (If a session is only dropped, what the server still says meets
-    /// a reset.)
-    pub fn close(&mut self) {
-        let connection = self.reader.get_mut();
-        connection.deadline = connection.deadline.again();
-        connection.begin_close();
-        let _ = io::copy(&mut self.reader, &mut io::sink());
+    /// Makes an orderly close without a message: half-closes, and reads until the server has closed,
+    /// too, for 0.75 seconds at most. If a session is only dropped, what the server still sends is
+    /// answered with a reset.
+    pub fn close(self) {
+        let mut connection = self.reader.into_inner();
+        connection.deadline.renew();
+        connection.close();
     }
 }
 
-/// What the server sends after its greeting, up to its close, the receipt for the message.
+/// The last moment at which nothing has been sent.
 #[derive(Debug)]
-pub struct Replies {
-    /// What cut the message off, until [`receive`](Self::receive) has told it.
-    cut: Option<io::Error>,
-    early: Cursor<Vec<u8>>,
-    later: BufReader<Connection>,
+pub struct Ready {
+    /// What the server sent before the message.
+    early: Vec<u8>,
+    connection: Connection,
 }
 
-impl Replies {
-    /// Receives a line; `None` is the end of the stream and [the
-    /// receipt](crate#the-close-is-the-receipt).
+impl Ready {
+    /// Sends the message, which is one line as [`write_line`] takes it, and half-closes. Sending and
+    /// the server's close must both be over `timeout` after the call of [`ready`](Session::ready).
     ///
     /// # Errors
     ///
     /// An error means that the message may have arrived, whole or in part: the connection's failure,
-    /// while sending or since, [`TimedOut`](ErrorKind::TimedOut), or those of [`read_line`]. It is the
-    /// last word: what is received after it is no receipt.
+    /// or [`TimedOut`](ErrorKind::TimedOut).
+    pub fn send(mut self, message: &[u8]) -> io::Result<Replies> {
+        write_line(&mut self.connection, message)?;
+        self.connection.half_close();
+        let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
+        let failed = false;
+        Ok(Replies { reader, failed })
+    }
+}
+
+/// What the server sends after its greeting, up to its close, which is the receipt for the message.
+#[derive(Debug)]
+pub struct Replies {
+    reader: BufReader<Chain<Cursor<Vec<u8>>, Connection>>,
+    failed: bool,
+}
+
+impl Replies {
+    /// Receives a line. `None` is the end of the stream and [the
+    /// receipt](crate#the-close-is-the-receipt).
+    ///
+    /// # Errors
+    ///
+    /// An error means that the message may have arrived, whole or in part: the errors of
+    /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). Every later call
+    /// fails, too. A socket tells a failure only once, and then looks as if it had been closed in
+    /// order.
     pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
-        // Before any read: a socket tells its failure once, and may then seem closed in order.
-        self.cut.take().map_or(Ok(()), Err)?;
-        loop {
-            match read_line(&mut (&mut self.early).chain(&mut self.later))? {
-                // The terminator of a C server's string, after its line end, is not a line.
-                Some(line) if line.bytes.is_empty() && line.end == Some(0) => {}
-                Some(line) => return Ok(Some(line.bytes)),
-                None => return self.confirm().map(|()| None),
-            }
+        // Until this call succeeds, it counts as failed.
+        if mem::replace(&mut self.failed, true) {
+            return Err(io::Error::other("receiving has failed before"));
         }
+        let reply = read_reply(&mut self.reader)?;
+        if reply.is_none() {
+            self.confirm()?;
+        }
+        self.failed = false;
+        Ok(reply.map(|line| line.bytes))
     }
 
-    /// Takes the end of the stream for a receipt, if it is one.
+    /// Makes sure that the end of the stream is a receipt: everything that we sent is acknowledged,
+    /// and no reset came.
     fn confirm(&self) -> io::Result<()> {
-        let Connection { socket, deadline } = self.later.get_ref();
-        // Acknowledged? If the server closed while the message was still on its way, the message meets
-        // a closed socket, and a reset comes back. Linux knows the peer's address until both directions
-        // are closed and acknowledged (getpeername(2), ENOTCONN); nothing in std waits for that, so look
-        // again and again. Windows may know it for ever, and macOS forgets it at once: no use there.
+        let (_, Connection { socket, deadline }) = self.reader.get_ref().get_ref();
+        // Is it acknowledged? If the server closed while the message was on its way, the message meets
+        // a closed socket, and a reset comes back. Linux knows the peer's address until both
+        // directions are closed and acknowledged (getpeername(2), ENOTCONN). Nothing in std waits for
+        // that, so this looks again and again. On other systems the address says nothing: Windows may
+        // know it for ever, and macOS forgets it at once.
         while cfg!(target_os = "linux") && socket.peer_addr().is_ok() {
             deadline.remaining()?;
             thread::sleep(Duration::from_millis(1));
         }
-        // Reset? `read` does not tell, if the end of the stream came first (socket(7), SO_ERROR).
-        socket.take_error()?.map_or(Ok(()), Err)
+        // Was there a reset? `read` does not tell if the end of the stream came first (socket(7),
+        // SO_ERROR).
+        match socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads a line from a server. Servers in C send the NUL of their string behind its line end; that NUL
+/// alone is not a line, and is skipped.
+fn read_reply(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
+    loop {
+        match read_line(reader)? {
+            Some(line) if line.bytes.is_empty() && line.end == Some(0) => {}
+            line => return Ok(line),
+        }
     }
 }

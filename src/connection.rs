@@ -1,14 +1,17 @@
 //! A TCP connection that keeps a deadline.
 
-use std::io::{self, ErrorKind, ErrorKind::TimedOut, ErrorKind::WouldBlock, Read, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
 
-/// How a socket reports that its timeout is over. On Unix, `TimedOut` is something else: the connection
-/// itself has ended, because the peer no longer acknowledges (tcp(7), `ETIMEDOUT`).
-const WAIT_IS_OVER: ErrorKind = if cfg!(windows) { TimedOut } else { WouldBlock };
+/// The longest time for which a close waits for the peer to close, too. It is long enough for some
+/// round trips around the Earth, and less than a second, because the server's next client waits.
+const LINGER: Duration = Duration::from_millis(750);
+
+/// More bytes than a system stores for a connection before the program reads.
+const MAX_STORED: u64 = 16 << 20;
 
 /// A TCP connection on which every wait ends by one deadline.
 #[derive(Debug)]
@@ -18,62 +21,81 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Does what may wait, and has the system end that wait at the deadline. (A socket has one timeout
-    /// for reading and one for writing. Linux counts a wait while it is asleep: a flood of urgent
-    /// segments, which only raw packets make, was seen to stretch it by a quarter.)
-    fn in_time(
+    /// Runs a blocking call with the socket's timeout set to the time that is left. (A socket has two
+    /// timeouts, one for reading and one for writing.)
+    fn with_deadline(
         &self,
         set_timeout: fn(&TcpStream, Option<Duration>) -> io::Result<()>,
-        operation: impl FnOnce() -> io::Result<usize>,
+        mut call: impl FnMut() -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let remaining = self.deadline.remaining()?;
-        // Fails only where both directions are shut down (POSIX, setsockopt, EINVAL), and there
-        // nothing waits.
-        let _ = set_timeout(&self.socket, Some(remaining));
-        match operation() {
-            Err(error) if error.kind() == WAIT_IS_OVER => Err(self.deadline.missed()),
-            outcome => outcome,
+        loop {
+            let remaining = self.deadline.remaining()?;
+            match set_timeout(&self.socket, Some(remaining)) {
+                // This is how macOS says that both directions are shut down (setsockopt(2)). Then
+                // nothing waits. After any other failure, the call could wait without end.
+                Err(error) if error.kind() != ErrorKind::InvalidInput => return Err(error),
+                _ => {}
+            }
+            let outcome = call();
+            match outcome.as_ref().map_err(io::Error::kind) {
+                // Unix says `WouldBlock` when the timeout is over, and the next turn of the loop ends
+                // with the deadline's error. A socket in non-blocking mode says so at once.
+                Err(ErrorKind::WouldBlock) => self.socket.set_nonblocking(false)?,
+                // Windows says `TimedOut`. On Unix that is something else: the connection is lost,
+                // because the peer's system no longer acknowledges (tcp(7), ETIMEDOUT).
+                Err(ErrorKind::TimedOut) if cfg!(windows) => return Err(self.deadline.expired()),
+                _ => return outcome,
+            }
         }
     }
 
-    /// Reads like [`read`](Read::read), but leaves what it has read in the system.
+    /// Reads like [`read`](Read::read), but leaves the bytes in the system's buffer.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.in_time(TcpStream::set_read_timeout, || self.socket.peek(buffer))
+        self.with_deadline(TcpStream::set_read_timeout, || self.socket.peek(buffer))
     }
 
-    /// Ends the sending direction, which is how the peer learns that this was all.
+    /// Ends the sending direction. This tells the peer that nothing more will come.
     pub(crate) fn half_close(&self) {
-        // Fails only where the connection is no more (shutdown(2), ENOTCONN); reading tells why.
+        // This fails only if the connection is gone (shutdown(2), ENOTCONN). Reading tells why.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Begins an orderly close: half-closes, and sets a deadline by which the caller, before it drops
-    /// the connection, must have read the peer's direction to its end.
+    /// Makes an orderly close: half-closes, then reads until the peer has closed, too. Returns how
+    /// many bytes were read and thrown away.
     ///
-    /// A socket closed with bytes still unread, or still to come, answers with a reset (RFC 1122,
-    /// section 4.2.2.13), which may even take from the peer what it has yet to read.
-    pub(crate) fn begin_close(&mut self) {
-        /// Some round trips around the Earth, yet less than a second: the server's next client waits.
-        const LINGER: Duration = Duration::from_millis(750);
-        /// Enough for what has come already, where showing the message took all the time.
-        const A_MOMENT: Duration = Duration::from_millis(10);
-
+    /// Dropping the socket at once would not do. If bytes are still unread, or come later, the system
+    /// answers with a reset (RFC 1122, section 4.2.2.13), and a reset may even take from the peer what
+    /// it has not read yet.
+    pub(crate) fn close(&mut self) -> usize {
         self.half_close();
-        let remaining = self.deadline.remaining().unwrap_or(A_MOMENT);
-        self.deadline = Deadline::after(remaining.min(LINGER));
+        let linger = self.deadline.remaining().unwrap_or_default().min(LINGER);
+        self.deadline = Deadline::after(linger);
+        let mut discarded = discard(&mut *self);
+        // The deadline may be over already, or pass while this program is paused. What has come is
+        // read even then, in one last look that does not wait.
+        if self.deadline.remaining().is_err() && self.socket.set_nonblocking(true).is_ok() {
+            discarded += discard((&self.socket).take(MAX_STORED));
+        }
+        discarded
     }
+}
+
+/// Reads and throws away everything up to the end of the stream or the first failure. Returns how many
+/// bytes that was.
+fn discard(stream: impl Read) -> usize {
+    BufReader::new(stream).bytes().map_while(Result::ok).count()
 }
 
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.in_time(TcpStream::set_read_timeout, || (&self.socket).read(buffer))
+        self.with_deadline(TcpStream::set_read_timeout, || (&self.socket).read(buffer))
     }
 }
 
 impl Write for Connection {
-    /// Writing waits too: for a peer that does not read.
+    /// Writing waits, too, while the peer does not read.
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.in_time(TcpStream::set_write_timeout, || (&self.socket).write(data))
+        self.with_deadline(TcpStream::set_write_timeout, || (&self.socket).write(data))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,5 +1,4 @@
-//! One line each way over TCP: the two sides of a small exchange, with blocking calls in one
-//! thread.
+//! One line each way over TCP: both sides of a small exchange, with blocking calls in one thread.
 //!
 //! ```
 //! use std::net::TcpListener;
@@ -13,24 +12,26 @@
 //!
 //! let (socket, _address) = listener.accept()?;
 //! let mut server = server::Session::new(socket, timeout);
-//! server.greet("Please send a message to me")?;
+//! server.send(b"Please send a message to me")?;
 //! assert_eq!(client.receive_greeting()?, b"Please send a message to me");
 //!
-//! let mut replies = client.send("你好".as_bytes())?;
-//! assert_eq!(server.receive()?, Some("你好".into()));
+//! let mut replies = client.ready()?.send("你好".as_bytes())?;
+//! let message = server.receive()?.expect("a line");
+//! assert_eq!(message.bytes, "你好".as_bytes());
 //! server.close();
 //! assert_eq!(replies.receive()?, None, "an orderly close: the receipt");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! (One thread can play both sides, because the system completes a connection before it is accepted,
-//! and stores what is sent before it is read.) Two programs do the same between two machines:
-//! [`greet-server`](../greet_server/index.html) and [`greet-client`](../greet_client/index.html).
+//! One thread can play both sides here, because the system completes a connection before the server
+//! accepts it, and stores what is sent before anybody reads it. Between two machines, two programs do
+//! the same: [`greet-server`](../greet_server/index.html) and
+//! [`greet-client`](../greet_client/index.html).
 //!
 //! # The protocol
 //!
-//! What a client or server in any language has to do:
+//! This is what a client or server in any language has to do:
 //!
 //! | server | client |
 //! |---|---|
@@ -38,80 +39,92 @@
 //! | sends the greeting and one LF | reads one line, the greeting |
 //! | reads one line, the message | sends the message and one LF |
 //! | | shuts down its sending direction (the half-close) |
-//! | shows the message | reads on; a server may reply with more lines |
+//! | shows the message | reads on, as a server may reply with more lines |
 //! | shuts down its own sending direction | reads the end of the stream, and closes |
 //! | reads what the client still sends, and closes | |
 //!
 //! **A line** is the bytes up to the first of
 //!
 //! - an LF (byte 10); one CR (13) right before it is dropped with it,
-//! - a NUL (0), because C programs send their strings with one,
+//! - a NUL (0), because programs in C send it at the end of a string,
 //! - the end of the stream.
 //!
-//! It has at most 65,536 bytes without its end, in any encoding; they pass unchanged. (A CR at its end
-//! would not; `greet-client` refuses it.) An end of stream before the first byte is *no line*. An LF
-//! or NUL there is an *empty line*. TCP may cut and join what was sent anywhere, so a reader collects
-//! bytes until it finds one of these three, however many reads that takes.
+//! A line has at most 65,536 bytes, not counting its end. They pass unchanged, in any encoding. A CR at
+//! the end of a line would be dropped, so `greet-client` refuses to send one. If the stream ends before
+//! the first byte, there is *no line*. If an LF or NUL is the first byte, there is an *empty line*.
 //!
-//! **A message** is the first line that the client sends; the server throws away what follows it.
-//! A line that a reset, the server's deadline or the limit cuts off is not a message.
+//! TCP may split and join what was sent anywhere. So a reader collects bytes until it finds one of the
+//! three ends, however many reads that takes.
 //!
-//! **The deadline** is one for all the server's dealings with a client, from accept to close, by
-//! default 60 seconds; a client that exceeds it is dropped. After the message, the server reads on
-//! for 0.75 seconds at most. Further clients wait in the system's queue, so a client should be
-//! prepared to wait for its greeting; by default `greet-client` gives connection and greeting
-//! 60 seconds together, and then sending and the server's close another 60.
+//! **A message** is the first line that the client sends. The server throws away what follows it. If a
+//! reset, the server's deadline or the limit cuts a line off, it is not a message.
 //!
-//! # The close is the receipt
-//!
-//! When `greet-client` ends with status 0, its line is on the standard output of `greet-server`. Three
-//! rules make that exact:
-//!
-//! 1. *The server removes the message's LF from the system's buffer only after it has shown the
-//!    message.* Until then it only looks (`MSG_PEEK`). Whatever ends the server in between (a full disk,
-//!    a lost reader, a kill, its deadline) leaves that LF unread; and a socket that is closed with bytes
-//!    unread sends a reset (RFC 1122, section 4.2.2.13; RFC 2525, section 2.17).
-//! 2. *Before it has shown the message, the server never half-closes: it can only close.* A message
-//!    that arrives after the server gave up meets a closed socket, which sends a reset.
-//! 3. *The client takes the end of the stream for a receipt only once all that it sent has been
-//!    acknowledged and no error is pending.* If the server closed while the message was on its way, a
-//!    reset follows the end of the stream; the client waits for it, within its deadline.
-//!
-//! Not every message that is shown gets its receipt: the server may die, or the client's time may end,
-//! just then. So the client tells two failures apart. Until it first tries to send, *nothing was
-//! sent*, and trying again does no harm: status 1. From then on the message *may have arrived*, whole
-//! or in part, shown or not: status 3. (Just before, it looks whether the server has closed already,
-//! as such a close proves nothing about the message.)
-//!
-//! # What TCP cannot prove
-//!
-//! A status 0 is worth less than that where
-//!
-//! - **a relay is in between.** A proxy or a tunnel (`haproxy`, `ssh -L`) turns a reset into an orderly
-//!   close: the relay has the line, perhaps nobody else.
-//! - **the server is not `greet-server`.** Then 0 says that the server's system has the whole line and
-//!   the server closed in order.
-//! - **the client is not `greet-client`, and ends its line with the stream** instead of LF or NUL: that
-//!   leaves nothing unread for the server to hold back. Nor can the server tell half of such a line
-//!   from a whole one; that goes for a `greet-client`, too, whose time ends in the middle of sending.
-//! - **standard output keeps nothing**: it is `/dev/null`, closed, open only for reading, or not yet on
-//!   the disk. Shown means that the system has taken the line from the server.
-//! - **one of the systems is not Linux.** macOS sends the reset (XNU, `tcp_disconnect`), but forgets the
-//!   peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so that the
-//!   client cannot wait for it. Microsoft documents neither for Windows.
+//! **The deadline.** The server gives each client 60 seconds by default, from accept to close, and then
+//! drops it. After the message, the server reads on for 0.75 seconds at most. Meanwhile other clients
+//! wait in the system's queue, so a client must be prepared to wait for its greeting. By default
+//! `greet-client` gives connection and greeting 60 seconds together, and then as long again to sending
+//! and the server's close.
 //!
 //! # The modules
 //!
 //! In reading order:
 //!
-//! - [`line`](mod@line): reads and writes a line, on any stream.
-//! - `deadline`: the instant by which something must be over.
-//! - `connection`: a TCP connection that keeps a deadline.
-//! - [`server`], [`client`]: the steps of each side.
-//! - [`terminal`]: shows a line to a person without obeying it.
-//! - [`arguments`]: what a person types.
+//! - [`line`](mod@line) reads and writes a line, on any stream.
+//! - `deadline` is the instant by which something must be over.
+//! - `connection` is a TCP connection that keeps a deadline.
+//! - [`server`] and [`client`] are the steps of each side.
+//! - [`terminal`] shows a line to a person without obeying it.
+//! - [`arguments`] reads what a person types.
 //!
-//! Nothing here prints or exits: that is for the programs.
+//! Nothing in them prints or exits. That is left to the programs.
+//!
+//! # The close is the receipt
+//!
+//! If `greet-client` ends with status 0, and its server is a `greet-server` that it reached directly,
+//! then its line is on that server's standard output. Three rules make this exact:
+//!
+//! 1. *The server removes the end of the message from the system's buffer only after it has shown the
+//!    message.* Until then it only looks at the bytes (`MSG_PEEK`). Many things may end the server
+//!    before that: a full disk, a reader that is gone, a kill, its deadline. All of them leave the LF
+//!    unread, and a socket that is closed with unread bytes sends a reset (RFC 1122, section 4.2.2.13;
+//!    RFC 2525, section 2.17).
+//! 2. *Before it has shown the message, the server never half-closes; it can only close.* So a message
+//!    that arrives after the server gave up meets a closed socket, which sends a reset.
+//! 3. *The client takes the end of the stream for a receipt only once everything that it sent is
+//!    acknowledged and no error is pending.* If the server closed while the message was on its way, a
+//!    reset follows the end of the stream. The client waits for it, within its deadline.
+//!
+//! The other direction cannot be had: a message may be shown without a receipt, because the server may
+//! die, or the client's time may end, just then. So the client tells two kinds of failure apart. Until
+//! it first tries to send, *nothing was sent*, and trying again does no harm. From then on the message
+//! *may have arrived*, whole or in part, shown or not. In the library, [`Ready`](client::Ready) is the
+//! border between the two. In the program, it is the border between status 1 or 2 and status 3.
+//!
+//! # What TCP cannot prove
+//!
+//! In these cases an orderly close proves less:
+//!
+//! - **A relay is in between.** A proxy or a tunnel (`haproxy`, `ssh -L`) turns a reset into an orderly
+//!   close. Then the relay has the line, and perhaps nobody else.
+//! - **Both sides use Multipath TCP** (`mptcpize`). It loses the reset, too.
+//! - **The server is not `greet-server`.** Then the server's system has the whole line, and the server
+//!   has closed in order, whatever it thinks of the line.
+//! - **The client is not `greet-client`, and the end of the stream ends its line** instead of an LF or
+//!   NUL. Nothing is left unread then that the server could hold back. Nor can the server tell half of
+//!   such a line from a whole one; its log says `without a line end`. That goes for `greet-client`, too,
+//!   if it ends in the middle of sending.
+//! - **Standard output keeps nothing**, because it is `/dev/null` or closed, or what was written is not
+//!   on the disk yet. *Shown* means that the system has taken the line from the server.
+//! - **One of the systems is not Linux.** macOS sends the reset (XNU, `tcp_disconnect`), but it forgets
+//!   the peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so the
+//!   client cannot wait for the reset. For Windows, Microsoft documents neither.
+//!
+//! Nor is a deadline exact for a peer that floods a socket with urgent segments, which takes raw
+//! packets: it was seen to stretch a wait by a quarter on Linux, where a waiting time counts only while
+//! the program sleeps.
+
+// The programs on the learner's page are compiled and run as tests.
+#![cfg_attr(doctest, doc = include_str!("README.md"))]
 
 pub mod arguments;
 pub mod client;

@@ -2,38 +2,41 @@
 
 use std::io::{self, BufRead, ErrorKind, Write};
 
-/// The most bytes a line may have, its end not counted.
+/// The most bytes that a line may have, not counting its end.
 ///
-/// Without a limit, a peer that never ends its line fills the memory.
-pub const LIMIT: usize = 65_536;
+/// Without a limit, a peer that never ends its line would fill the memory.
+pub const MAX_LINE: usize = 65_536;
 
 /// A line, as [`read_line`] found it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
     /// The bytes before the end, in whatever encoding they came.
     pub bytes: Vec<u8>,
-    /// The byte that ended them: LF, or the NUL of a C program, which sends its string with the
-    /// terminator and often with a whole uninitialised buffer after it. `None` is the end of the
-    /// stream.
+    /// The byte that ended the line: an LF, or the NUL that ends a C program's string. `None` means
+    /// that the stream ended first. Then nobody can tell whether the line is whole: a sender that
+    /// dies in the middle of a line ends the stream, too.
     pub end: Option<u8>,
 }
 
-/// Reads the bytes up to the first LF, NUL or end of stream; `None` if the stream ends before the
-/// first byte.
+/// Reads one line: the bytes up to the first LF, NUL or end of the stream. Returns `None` if the
+/// stream ends before the first byte.
 ///
-/// TCP carries bytes, not messages (RFC 9293, section 2.2): a line may come in pieces, or together
-/// with the next one, so one `read` is never taken for one line. What follows the line stays in
-/// `reader`.
+/// TCP carries bytes, not messages (RFC 9293, section 2.2). A line may come in pieces, or together
+/// with the next one, so one `read` must never be taken for one line.
+///
+/// This reads not a byte more than the line needs. The server depends on that: what it has not read
+/// when it closes makes the system reset the connection, so the client gets no false receipt.
 ///
 /// # Errors
 ///
-/// What `reader` fails with, or [`InvalidData`](ErrorKind::InvalidData) as soon as the line is
-/// known to exceed [`LIMIT`] bytes. What was read until then is lost: half a line is not a line.
+/// The failure of `reader`, or [`InvalidData`](ErrorKind::InvalidData) as soon as the line is known
+/// to be longer than [`MAX_LINE`] bytes. What was read of the line until then is lost, because half
+/// a line is not a line.
 pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     let mut end = None;
-    // A CR does not count yet: it is dropped if an LF comes next, perhaps in another piece.
-    while end.is_none() && bytes.strip_suffix(b"\r").unwrap_or(&bytes).len() <= LIMIT {
+    // A CR at the end does not count yet. If the next byte is an LF, the CR is dropped with it.
+    while end.is_none() && bytes.len() <= MAX_LINE + usize::from(bytes.ends_with(b"\r")) {
         let piece = match reader.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             piece => piece?,
@@ -41,7 +44,12 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
         if piece.is_empty() {
             break;
         }
-        let length = piece.iter().position(|byte| matches!(byte, b'\n' | 0));
+        let mut length = None;
+        // Most pieces of a long line hold no end. `contains` finds that out many bytes at a time,
+        // while `position` looks at each byte.
+        if piece.contains(&b'\n') || piece.contains(&0) {
+            length = piece.iter().position(|byte| matches!(byte, b'\n' | 0));
+        }
         let (text, rest) = piece.split_at(length.unwrap_or(piece.len()));
         bytes.extend_from_slice(text);
         end = rest.first().copied();
@@ -52,23 +60,24 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     if end == Some(b'\n') && bytes.ends_with(b"\r") {
         bytes.pop();
     }
-    if bytes.len() > LIMIT {
-        let reason = format!("the line is longer than {LIMIT} bytes");
+    if bytes.len() > MAX_LINE {
+        let reason = format!("the line is longer than {MAX_LINE} bytes");
         return Err(io::Error::new(ErrorKind::InvalidData, reason));
     }
     let is_line = end.is_some() || !bytes.is_empty();
     Ok(is_line.then_some(Line { bytes, end }))
 }
 
-/// Writes `text` and one LF in one call. In two, the LF might wait until the peer acknowledges the
-/// text (Nagle's algorithm, RFC 896), or come after another program's line.
+/// Writes `text` and one LF with a single call of `write_all`. If they were written separately, the
+/// LF might wait until the peer acknowledges the text (Nagle's algorithm, RFC 896), and another
+/// program's line could come between them.
 ///
-/// The caller sees to it that `text` is one line: without LF or NUL, without a CR at its end, and of
-/// at most [`LIMIT`] bytes.
+/// The caller makes sure that `text` arrives unchanged: it holds no LF and no NUL, it does not end
+/// with a CR, and it is at most [`MAX_LINE`] bytes long.
 ///
 /// # Errors
 ///
-/// What `writer` fails with.
+/// The failure of `writer`.
 pub fn write_line(writer: &mut impl Write, text: &[u8]) -> io::Result<()> {
     writer.write_all(&[text, b"\n"].concat())?;
     writer.flush()

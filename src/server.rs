@@ -1,25 +1,25 @@
-//! The server's side of one exchange.
+//! The server's side of a connection.
 
 use std::io::{self, BufReader, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::connection::Connection;
-use crate::deadline::Deadline;
-use crate::line::{read_line, write_line};
+use crate::line::{Line, read_line, write_line};
+use crate::{connection::Connection, deadline::Deadline};
 
 /// One client, from accept to close.
 ///
-/// To refuse a message, drop the session: its LF or NUL is still unread, and the system answers a close
-/// with bytes unread by a reset. (It does the same when the process is killed. A message that ended
-/// with the stream leaves nothing unread.)
+/// Dropping the session without [`close`](Self::close) refuses the last line: its LF or NUL is still
+/// unread, and closing a socket with unread bytes resets the connection. The same happens if the
+/// process is killed. A line that ended with the stream left nothing unread, so it cannot be refused.
 #[derive(Debug)]
 pub struct Session {
     reader: BufReader<Unread>,
 }
 
 impl Session {
-    /// Takes an accepted socket; everything with this client is over `timeout` from now.
+    /// Takes an accepted socket. Everything with this client must be over `timeout` from now, unless
+    /// the deadline is [renewed](Self::renew).
     #[must_use]
     pub fn new(socket: TcpStream, timeout: Duration) -> Self {
         let deadline = Deadline::after(timeout);
@@ -29,52 +29,68 @@ impl Session {
         Self { reader }
     }
 
-    /// Sends the greeting, one line.
+    /// Sends one line, as [`write_line`] takes it: the greeting, or an answer.
     ///
     /// # Errors
     ///
     /// The connection's failure, or [`TimedOut`](io::ErrorKind::TimedOut).
-    pub fn greet(&mut self, greeting: &str) -> io::Result<()> {
-        write_line(&mut self.reader.get_mut().connection, greeting.as_bytes())
+    pub fn send(&mut self, line: &[u8]) -> io::Result<()> {
+        write_line(&mut self.reader.get_mut().connection, line)
     }
 
-    /// Receives the message; `None` if the client closed without one.
+    /// Receives one line, or `None` if the client has closed without another one.
+    ///
+    /// To ask for the next line says that the one before is safe. Until then, or until
+    /// [`close`](Self::close), the client cannot take it for delivered.
     ///
     /// # Errors
     ///
-    /// Those of [`read_line`], the connection's failure, or [`TimedOut`](io::ErrorKind::TimedOut).
-    pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
-        Ok(read_line(&mut self.reader)?.map(|line| line.bytes))
+    /// The errors of [`read_line`], the connection's failure, or [`TimedOut`](io::ErrorKind::TimedOut).
+    pub fn receive(&mut self) -> io::Result<Option<Line>> {
+        read_line(&mut self.reader)
     }
 
-    /// Makes an orderly close, the receipt for the message: half-closes, and reads on until the client
-    /// has closed too, for 0.75 seconds at most. Returns how many bytes after the message were ignored.
-    pub fn close(mut self) -> usize {
-        self.reader.get_mut().connection.begin_close();
-        self.reader.bytes().map_while(Result::ok).count()
+    /// Starts the deadline again: `timeout` from now. In a conversation, call this for each line.
+    /// `receive` does not do it by itself, because a client that sends line after line could then hold
+    /// a server for ever that serves one client at a time.
+    pub fn renew(&mut self) {
+        self.reader.get_mut().connection.deadline.renew();
+    }
+
+    /// Makes an orderly close, which is the client's receipt: half-closes, and reads until the client
+    /// has closed, too, for 0.75 seconds at most. Returns how many bytes behind the last received line
+    /// were ignored.
+    #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
+    pub fn close(self) -> usize {
+        let ignored = self.reader.buffer().len();
+        let mut unread = self.reader.into_inner();
+        // First take the line from the system. If that fails, the connection is gone.
+        let _ = (&unread.connection.socket).read(&mut vec![0; unread.peeked]);
+        ignored + unread.connection.close()
     }
 }
 
-/// The client's bytes, read but left in the system until more is asked for.
+/// A stream that reads the client's bytes but leaves them in the system's buffer until the next read.
 ///
-/// A [`BufReader`] asks for more when all it had is consumed, and only then are the bytes taken from
-/// the system. If they were taken at once, and the server then died before it had shown them, the
-/// system would make an orderly close on its behalf, as if all were well.
+/// A [`BufReader`] reads again only when everything it had is consumed. If the bytes were taken from
+/// the system at once, and the server then died before it had shown them, the system would make an
+/// orderly close on its behalf, as if all were well.
 #[derive(Debug)]
 struct Unread {
     connection: Connection,
-    /// How many bytes were read but not taken.
-    peeked: u64,
+    /// How many bytes the last call read. They are still in the system's buffer.
+    peeked: usize,
 }
 
 impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Takes what was peeked, in one read, which never waits: there is something to take, or nothing
-        // is asked for. `read_exact` might wait, as a peek may count bytes twice while urgent data arrives.
-        let _taken = (&self.connection.socket).take(self.peeked).read(buffer)?;
+        // First remove from the system's buffer what the last call peeked. A single `read` takes all of
+        // it, and cannot block, because the bytes are there. The peek then overwrites them.
+        let _taken = (&self.connection.socket)
+            .take(self.peeked as u64)
+            .read(buffer)?;
         self.peeked = 0;
-        let length = self.connection.peek(buffer)?;
-        self.peeked = length as u64;
-        Ok(length)
+        self.peeked = self.connection.peek(buffer)?;
+        Ok(self.peeked)
     }
 }

@@ -1,36 +1,45 @@
-//! What a peer sent, made safe to look at.
+//! Text that somebody else chose, made safe to look at.
 
 use std::io::{self, Write};
 
 use crate::line::write_line;
 
-/// Writes a line: escaped for a person at a terminal, unchanged for a program.
+/// Writes a line from the peer: escaped if a person reads it at a terminal, unchanged if a program
+/// reads it.
 ///
 /// # Errors
 ///
-/// What `output` fails with.
-pub fn show(output: &mut impl Write, escaped: bool, line: &[u8]) -> io::Result<()> {
-    if escaped {
+/// The failure of `output`.
+pub fn show(output: &mut impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
+    if on_terminal {
         write_line(output, escape(line).as_bytes())
     } else {
         write_line(output, line)
     }
 }
 
-/// The text with escapes for control characters other than TAB (C0, DEL, C1), for the explicit
-/// bidirectional controls (Unicode Standard Annex 9, section 2: U+202A to U+202E, U+2066 to U+2069),
-/// and, as `\xNN`, for bytes that are not UTF-8.
+/// Writes a line to a log. It is always escaped, because it may quote an argument, which can hold
+/// anything.
 ///
-/// All other text passes, and with it the implicit marks U+200E, U+200F and U+061C, which Arabic and
-/// Hebrew text needs.
+/// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then, and it
+/// writes a line in several pieces, between which another program's line could come.
+pub fn log(mut output: impl Write, line: &str) {
+    let _ = write_line(&mut output, escape(line.as_bytes()).as_bytes());
+}
+
+/// Escapes whatever could command or deceive a terminal: control characters other than TAB (C0, DEL
+/// and C1), the explicit bidirectional controls (Unicode Standard Annex 9, section 2: U+202A to
+/// U+202E, U+2066 to U+2069), and bytes that are not UTF-8, as `\xNN`.
+///
+/// All other text stays as it is. That includes the implicit marks U+200E, U+200F and U+061C, because
+/// Arabic and Hebrew text needs them.
 #[must_use]
 pub fn escape(text: &[u8]) -> String {
     let mut safe = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
-            let is_explicit =
-                matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-            if is_explicit || character.is_control() && character != '\t' {
+            let is_bidi = matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+            if is_bidi || character.is_control() && character != '\t' {
                 safe.extend(character.escape_default());
             } else {
                 safe.push(character);

@@ -1,36 +1,33 @@
 //! `greet-client`: prints a server's greeting and sends one line from standard input.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::process::ExitCode;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use greet::arguments::{parse_host, parse_timeout};
-use greet::client::{Replies, Session};
+use greet::arguments::{PORT, parse_host, parse_timeout};
 use greet::line::{Line, read_line};
-use greet::terminal::show;
+use greet::{client::Session, terminal};
 
 /// Prints the greeting of a TCP server, then sends one line from standard input
 #[derive(Parser)]
-// Negative numbers, so that `-p -1` is refused as a port and not as an unknown option.
+// `-p -1` is refused as a port, and not as an unknown option.
 #[command(name = "greet-client", version, allow_negative_numbers = true)]
 #[command(after_help = "\
-Examples:
-  greet-client -p 22 -t 2 ::1 </dev/null  see whether a port answers
-  until echo done | greet-client HOST; do [ $? -eq 1 ] || exit; sleep 5; done
-                                          try again until a line is delivered
-
-Exit status: 0 the line was delivered, 1 nothing was sent, 2 bad arguments,
-3 the line may have arrived, whole or in part.")]
+Exit status:
+  0  delivered: greet-server, if reached directly, has shown the line
+  1  nothing was sent; another time may be better:
+     while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do sleep 5; done
+  2  nothing was sent, nor will be: bad arguments, or no line that can be sent
+  3  the line may have arrived, whole or in part")]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
     #[arg(value_parser = parse_host)]
     host: String,
 
     /// TCP port of the server, 1 to 65535
-    #[arg(short, long, default_value_t = 65432, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
     /// Longest wait, decimals allowed: for connection and
@@ -41,67 +38,83 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let (status, error) = match send_message(&options) {
-        Err(error) => (1, error.context("nothing was sent")),
-        Ok((replies, length)) => match receive_receipt(replies, length) {
-            Err(error) => (3, error.context("the message may have arrived")),
-            Ok(()) => return ExitCode::SUCCESS,
-        },
-    };
-    // Escaped, as it may name a host, and an argument may hold anything.
-    let reason = format!("greet-client: {error:#}");
-    let _ = show(&mut io::stderr(), true, reason.as_bytes());
-    ExitCode::from(status)
+    exchange(&Options::parse())
+        .err()
+        .unwrap_or(ExitCode::SUCCESS)
 }
 
-/// The first four steps of a TCP client. If one of them fails, nothing was sent.
-fn send_message(options: &Options) -> anyhow::Result<(Replies, usize)> {
+/// The five steps of a TCP client. A failure is reported where it happens, and returned as the exit
+/// status, which says what is known of the line.
+fn exchange(options: &Options) -> Result<(), ExitCode> {
+    let on_terminal = io::stdout().is_terminal();
+    let try_again = |error| fail(1, "nothing was sent", &error);
+    let refused = |error| fail(2, "nothing was sent", &error);
+    let may_have_arrived = |error| fail(3, "the message may have arrived", &error);
+
     // 1. create, 2. connect
     let mut session = connect_to_host(&options.host, options.port, options.timeout)
-        .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))?;
-    guide(&format!("connected to {}\n", session.address));
+        .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))
+        .map_err(try_again)?;
+    let address = session.address;
+    tell_user(&format!("connected to {address}\n"));
 
     // 3. receive
-    let greeting = session.receive_greeting();
-    let greeting = greeting.with_context(|| format!("no greeting from {}", session.address))?;
-    let message = print(&greeting, io::stdout().is_terminal()).and_then(|()| read_message());
-    let message = message.inspect_err(|_| session.close())?;
+    let greeting = session
+        .receive_greeting()
+        .with_context(|| format!("no greeting from {address}"))
+        .map_err(try_again)?;
+    let typed = print(&greeting, on_terminal)
+        .map_err(try_again)
+        .and_then(|()| read_message().map_err(refused));
+    let Ok(message) = typed else {
+        session.close();
+        return typed.map(|_| ());
+    };
 
-    // 4. send, and half-close
-    let replies = session.send(&message)?;
-    Ok((replies, message.len()))
+    // 4. send, and half-close. Up to `ready`, we know that nothing was sent. From `send` on, we do not.
+    let ready = session.ready().map_err(|error| try_again(error.into()))?;
+    let no_receipt = || format!("no receipt from {address}");
+    let replies = ready.send(&message).with_context(no_receipt);
+    let mut replies = replies.map_err(may_have_arrived)?;
+
+    // 5. close: dropping `replies` does it. First read to the end of the server's stream, because that
+    // is the receipt.
+    let mut receive = || replies.receive().with_context(no_receipt);
+    while let Some(reply) = receive().map_err(may_have_arrived)? {
+        print(&reply, on_terminal).map_err(may_have_arrived)?;
+    }
+    tell_user(&format!("{} bytes delivered\n", message.len()));
+    Ok(())
 }
 
-/// The fifth step. If it fails, the message may have arrived.
-fn receive_receipt(mut replies: Replies, length: usize) -> anyhow::Result<()> {
-    // 5. close, which dropping `replies` does, but not before the server: the end of its stream is the
-    // receipt.
-    let escaped = io::stdout().is_terminal();
-    while let Some(reply) = replies.receive()? {
-        print(&reply, escaped)?;
-    }
-    guide(&format!("{length} bytes delivered\n"));
-    Ok(())
+/// Reports a failure: what is known of the line, and the reason.
+fn fail(status: u8, fate: &str, error: &anyhow::Error) -> ExitCode {
+    terminal::log(io::stderr(), &format!("greet-client: {fate}: {error:#}"));
+    ExitCode::from(status)
 }
 
 /// Connects to a host as it was typed.
 fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> {
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let session = Session::connect(&addresses[..], timeout);
+    // An address with its interface, such as `fe80::1%eth0`, is no `IpAddr` for std.
+    let is_address = host.parse::<IpAddr>().is_ok() || host.contains('%');
     match addresses[..] {
-        // The failure names each of several; the only one is named here, unless it was typed.
-        [only] if !host.starts_with(&only.ip().to_string()) => session.with_context(|| only.ip()),
+        // The failure of several addresses names each of them. That of a single one does not, so it is
+        // named here, unless it is what the user typed.
+        [only] if !is_address => session.with_context(|| only.ip()),
         _ => Ok(session?),
     }
 }
 
-/// Reads one line from standard input, and refuses one of which only a part would arrive.
+/// Reads one line from standard input, and refuses a line that would not arrive as it is.
 fn read_message() -> anyhow::Result<Vec<u8>> {
-    guide("> ");
+    tell_user("> ");
     let line = read_line(&mut io::stdin().lock());
-    if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
-        guide("\n"); // Ctrl-D leaves the cursor at the prompt.
+    // Ctrl-D leaves the cursor behind the prompt.
+    match &line {
+        Ok(Some(line)) if line.end == Some(b'\n') => {}
+        _ => tell_user("\n"),
     }
     match line.context("standard input")? {
         None => bail!("no line on standard input"),
@@ -112,13 +125,13 @@ fn read_message() -> anyhow::Result<Vec<u8>> {
 }
 
 /// Prints a line from the server.
-fn print(line: &[u8], escaped: bool) -> anyhow::Result<()> {
-    show(&mut io::stdout(), escaped, line).context("cannot write to standard output")
+fn print(line: &[u8], on_terminal: bool) -> anyhow::Result<()> {
+    terminal::show(&mut io::stdout(), on_terminal, line).context("cannot write to standard output")
 }
 
-/// Speaks to the person at the keyboard, if there is one, in one write (`eprint!` writes in pieces, and
-/// panics where standard error is lost).
-fn guide(text: &str) {
+/// Tells the person at the keyboard something, if there is one. This makes a single write; `eprint!` would
+/// write in pieces, and panic if standard error is lost.
+fn tell_user(text: &str) {
     if io::stdin().is_terminal() {
         let _ = io::stderr().write_all(text.as_bytes());
     }
