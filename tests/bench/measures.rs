@@ -8,6 +8,8 @@
 //! falls on the bare loop and on the server unequally, and a bound may be missed by that alone.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
     reason = "a benchmark may fail by panicking, and its numbers are small"
@@ -17,14 +19,17 @@ use std::env;
 use std::fs;
 use std::io::{Read, Write, stdout};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use Bound::{AtLeast, AtMost};
+use programs::{Program, SERVER, client_to, piped};
 
-const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
-const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
+#[path = "../greet/programs.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod programs;
+
 const PAIRS: usize = 10;
 const ROUNDS: usize = 10;
 const SESSIONS_PER_ROUND: usize = 480;
@@ -100,7 +105,7 @@ fn pin(process: u32, processor: &str) {
 
 /// A server whose output and log nobody reads.
 struct Server {
-    process: Child,
+    program: Program,
     address: SocketAddr,
 }
 
@@ -109,18 +114,14 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let mut command = Command::new(program);
+        let mut command = piped(program);
         command.args(arguments).arg(address.port().to_string());
-        let process = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        pin(process.id(), SERVERS);
+        let program = Program::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        pin(program.id(), SERVERS);
         while TcpStream::connect(address).is_err() {
             thread::sleep(Duration::from_millis(1));
         }
-        Self { process, address }
+        Self { program, address }
     }
 
     fn greet() -> Self {
@@ -136,10 +137,10 @@ impl Server {
 
     /// Runs sessions, some at a time; returns the seconds they took.
     fn serve(&self, sessions: usize, clients: usize) -> f64 {
-        let start = Instant::now();
+        let (start, address) = (Instant::now(), self.address);
         thread::scope(|scope| {
             for _ in 0..clients {
-                scope.spawn(|| (0..sessions / clients).for_each(|_| exchange(self.address)));
+                scope.spawn(move || (0..sessions / clients).for_each(|_| exchange(address)));
             }
         });
         start.elapsed().as_secs_f64()
@@ -158,25 +159,8 @@ impl Server {
 
     /// The processor time used so far, in nanoseconds: proc(5), /proc/PID/schedstat.
     fn processor_time(&self) -> Option<f64> {
-        let times = fs::read_to_string(format!("/proc/{}/schedstat", self.process.id())).ok()?;
+        let times = fs::read_to_string(format!("/proc/{}/schedstat", self.program.id())).ok()?;
         times.split_whitespace().next()?.parse().ok()
-    }
-
-    /// The most memory resident so far, in MiB: proc(5), /proc/PID/status.
-    fn peak_memory(&self) -> Option<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: f64 = peak.trim_end_matches("kB").trim().parse().ok()?;
-        Some(kib / 1024.0)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -231,9 +215,9 @@ fn count_system_calls(sessions: usize) -> Option<f64> {
         .stdout(Stdio::null())
         .status()
         .ok()?;
-    let mut server = Server::start("strace", &traced);
+    let server = Server::start("strace", &traced);
     server.serve(sessions, 1);
-    server.process.wait().ok()?;
+    server.program.end();
     let table = fs::read_to_string(&counts).ok()?;
     fs::remove_file(counts).ok()?;
     let total = table.lines().find(|line| line.ends_with(" total"))?;
@@ -246,36 +230,36 @@ fn peak_memory() -> [Option<f64>; 2] {
     [10_000, 90_000].map(|sessions| {
         eprintln!("{sessions} sessions for the memory");
         server.serve(sessions, 16);
-        server.peak_memory()
+        Some(server.program.peak_memory()? as f64 / 1024.0)
     })
 }
 
 /// The time of a whole `greet-client`, relative to that of `nc -N`.
 fn compare_clients() -> Option<Ratios> {
     let server = Server::greet();
-    let port = server.address.port().to_string();
+    let port = server.address.port();
     // A client's start and end weigh more here than its few waits.
-    pin(server.process.id(), EITHER);
+    pin(server.program.id(), EITHER);
     pin(std::process::id(), EITHER);
     eprintln!("clients by turns");
+    let mut nc = Command::new("nc");
+    nc.args(["-N", "127.0.0.1", &port.to_string()]);
     let mut ratios = Vec::new();
     for _ in 0..500 {
-        let greet = run(CLIENT, &["127.0.0.1", "--port", &port])?;
-        ratios.push(greet / run("nc", &["-N", "127.0.0.1", &port])?);
+        let greet = run(&mut client_to(port))?;
+        ratios.push(greet / run(&mut nc)?);
     }
     Ratios::of(ratios)
 }
 
 /// Runs a client with a line on its standard input; returns the seconds it took.
-fn run(program: &str, arguments: &[&str]) -> Option<f64> {
+fn run(client: &mut Command) -> Option<f64> {
     let start = Instant::now();
-    let mut command = Command::new(program);
-    let mut child = command
-        .args(arguments)
+    client
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .spawn()
-        .ok()?;
+        .stderr(Stdio::inherit());
+    let mut child = client.spawn().ok()?;
     child.stdin.take()?.write_all(b"hello\n").ok()?;
     child
         .wait()

@@ -1,195 +1,140 @@
 //! What may be typed behind the programs' names, and what they say about it.
 
-use std::process::Command;
+use std::path::Path;
+use std::time::Duration;
 
-use crate::programs::{Program, Server, client_command, run_client, server_command, start_client};
+use greet::arguments::{parse_host, parse_timeout};
 
-/// The command must end with status 2 and a message about `culprit`, and without a panic.
-fn is_refused(command: &mut Command, culprit: &str) {
-    let remains = Program::start(command).end();
-    assert_eq!(remains.status.code(), Some(2), "{command:?}: {remains:?}");
-    assert!(remains.errors.starts_with("error: "), "{remains:?}");
-    assert!(remains.errors.contains(culprit), "{remains:?}");
-    assert_eq!(remains.output, "");
-}
+use crate::programs::{Program, SERVER, Server, client_to, piped, run, run_client};
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
 
 #[test]
-fn a_timeout_must_be_a_number_of_seconds_from_0_001_to_1000000() {
-    for timeout in [
-        "0",
-        "-0",
-        "-1",
-        "nan",
-        "inf",
-        "-inf",
-        "0.0009",
-        "1e-10",
-        "1000000.1",
-        "1e19",
-        "1e300",
-        "soon",
-        "",
-        "1,5",
-        "5s",
-    ] {
-        let option = format!("--timeout={timeout}");
-        let reason = "'--timeout <SECONDS>': must be a number of seconds from 0.001 to 1000000";
-        is_refused(server_command().arg(&option), reason);
-        is_refused(client_command().args(["::1", &option]), reason);
+fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
+    for (typed, seconds) in [("0.001", 0.001), ("3600.5", 3_600.5), ("1e6", 1e6)] {
+        let timeout = Duration::from_secs_f64(seconds);
+        assert_eq!(parse_timeout(typed), Ok(timeout));
     }
-    for negative in ["-1", "-inf", "-.5"] {
-        let reason = "must be a number of seconds";
-        is_refused(server_command().args(["--timeout", negative]), reason);
-        is_refused(client_command().args(["::1", "-t", negative]), reason);
+    let refused = "0 -0 -1 -.5 nan inf -inf 0.0009 1e-10 1000000.1 1e19 1e300 soon 1,5 5s";
+    for typed in refused.split(' ').chain([""]) {
+        parse_timeout(typed).expect_err(typed);
     }
 }
 
 #[test]
-fn a_timeout_may_be_as_long_and_as_short_as_that() {
-    for timeout in ["1000000", "1e6", "3600.5"] {
-        let server = Server::start(&["--timeout", timeout]);
-        let mut client = start_client(server.port, &["--timeout", timeout]);
-        client.type_in(b"hi\n");
-        assert!(client.end().status.success());
-    }
+fn the_system_takes_the_longest_timeout_and_the_shortest_ends_a_silent_client() {
+    let server = Server::start(&["--timeout", "1000000"]);
+    let client = run(client_to(server.port).args(["-t", "1000000"]), b"hi\n");
+    assert!(client.status.success(), "{client:?}");
     let server = Server::start(&["--timeout", "0.001"]);
     let client = server.connect();
-    assert_eq!(
-        server.log_of(client.local_addr().unwrap()),
-        "failed: timed out after 1ms"
-    );
+    assert_eq!(server.ending_of(&client), "failed: timed out after 1ms");
 }
 
 #[test]
-fn a_host_must_be_a_host_without_a_port() {
-    for host in [
-        "127.0.0.1:65432",
-        "localhost:1",
-        "[::1]",
-        "[::1]:65432",
-        "http://localhost/",
-        "fe80::1%lo:80",
-        "[localhost]",
-    ] {
-        is_refused(server_command().args(["--bind", host]), "--port");
-        is_refused(client_command().arg(host), "--port");
+fn a_host_is_a_host_without_a_port() {
+    // An address may name its interface.
+    for host in "localhost 127.0.0.1 ::1 ::ffff:127.0.0.1 fe80::1%eth0 a.example".split(' ') {
+        assert_eq!(parse_host(host), Ok(host.into()));
     }
-    let reason = "must not be empty";
-    is_refused(server_command().args(["--bind", ""]), reason);
-    is_refused(client_command().arg(""), reason);
-    is_refused(&mut client_command(), "HOST");
-    // An address with the interface it is on; no machine has this interface.
-    let remains = Program::start(client_command().arg("fe80::1%no-such-interface")).end();
-    assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+    let refused = "127.0.0.1:65432 localhost:1 [::1] [::1]:65432 [localhost] ::1] \
+                   http://localhost/ fe80::1%lo:80";
+    for host in refused.split_whitespace() {
+        let reason = parse_host(host).expect_err(host);
+        assert!(reason.ends_with("its port goes to --port"), "{host}");
+    }
+    assert_eq!(parse_host(""), Err("must not be empty"));
 }
 
-#[test]
-fn what_was_typed_gives_the_terminal_no_orders() {
-    for command in [
-        server_command().args(["--bind", "\u{7}bell.invalid"]),
-        client_command().arg("\u{7}bell.invalid"),
-    ] {
-        let remains = Program::start(command).end();
-        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
-        assert!(remains.errors.contains("\\u{7}bell.invalid port 65432: "));
+const PORT: &str = " for '--port <PORT>': ";
+const TIMEOUT: &str = "'--timeout <SECONDS>': must be a number of seconds from 0.001 to 1000000\n";
+
+/// Each of the values behind the option must end the program with status 2 and clap's message about
+/// the culprit.
+#[track_caller]
+fn assert_refuses(program: &str, option: &str, values: &[&str], culprit: &str) {
+    for value in values {
+        let remains = Program::start(piped(program).args([option, value])).end();
+        assert_eq!(remains.status.code(), Some(2), "{value}: {remains:?}");
+        assert!(remains.stderr.starts_with("error: "), "{remains:?}");
+        assert!(remains.stderr.contains(culprit), "{culprit}: {remains:?}");
+        assert_eq!(remains.stdout, "");
     }
 }
 
 #[test]
-fn a_port_must_be_a_port() {
-    for port in ["65536", "-1", "1.5", "http", ""] {
-        is_refused(server_command().args(["--port", port]), "--port");
-        is_refused(
-            client_command().args(["127.0.0.1", "--port", port]),
-            "--port",
-        );
-    }
-    is_refused(
-        client_command().args(["127.0.0.1", "--port", "0"]),
-        "--port",
-    );
+fn the_server_refuses_bad_arguments_and_says_which() {
+    let too_long = "{peer}".repeat(1_680) + &"x".repeat(17);
+    let greetings = ["two\nlines", "line\n", "line\r", &too_long];
+    let greeting = "'--greeting <TEXT>': must be one line of at most 65536 bytes";
+    assert_refuses(SERVER, "-t", &["0", "-1", "-inf", "-.5"], TIMEOUT);
+    assert_refuses(SERVER, "-p", &["65536", "-1", "1.5", "http"], PORT);
+    assert_refuses(SERVER, "-b", &["[::1]:65432"], "'--bind <HOST>': must be");
+    assert_refuses(SERVER, "-b", &[""], "'--bind <HOST>': must not be empty");
+    assert_refuses(SERVER, "-g", &greetings, greeting);
+    assert_refuses(SERVER, "-n", &["0", "-1", "many"], " for '--messages <N>'");
+    assert_refuses(SERVER, "-p0", &["extra"], "unexpected argument 'extra'");
 }
 
 #[test]
-fn a_greeting_must_be_one_line_within_the_limit_for_every_client() {
-    let too_long_for_ipv6 = "{peer}".repeat(65_536 / 39 + 1);
-    for greeting in ["two\nlines", "line\n", "line\r", &too_long_for_ipv6] {
-        is_refused(
-            server_command().args(["--greeting", greeting]),
-            "--greeting",
-        );
+fn the_client_refuses_bad_arguments_and_says_which() {
+    assert_refuses(CLIENT, "--timeout", &["0", "-1", "-inf", "-.5"], TIMEOUT);
+    assert_refuses(CLIENT, "-p", &["65536", "-1", "0", ""], PORT);
+    assert_refuses(CLIENT, "--port=1", &["[::1]:65432"], "'<HOST>': must be");
+    assert_refuses(CLIENT, "--port=1", &[""], "'<HOST>': must not be empty");
+    assert_refuses(CLIENT, "--port", &["1"], "  <HOST>\n");
+}
+
+#[test]
+fn a_greeting_may_be_empty_begin_with_a_hyphen_or_have_65536_bytes_for_the_longest_address() {
+    let longest = "{peer}".repeat(1_680) + &"x".repeat(16);
+    for greeting in ["-x", "--help-me", "", &longest] {
+        let server = Server::start(&["-g", greeting]);
+        let expected = greeting.replace("{peer}", "127.0.0.1") + "\n";
+        assert_eq!(run_client(server.port, b"hi\n").stdout, expected);
     }
-    let server = Server::start(&["--greeting", "-"]);
-    assert_eq!(run_client(server.port, b"hi\n").output, "-\n");
-    let server = Server::start(&["--greeting", ""]);
-    assert_eq!(run_client(server.port, b"hi\n").output, "\n");
 }
 
 #[cfg(not(windows))] // There a command line ends at 32,767 characters.
 #[test]
-fn a_greeting_may_have_65536_bytes_and_no_more() {
+fn a_greeting_of_65536_bytes_arrives_whole_and_a_longer_one_is_refused() {
     let longest = "g".repeat(65_536);
     let server = Server::start(&["--greeting", &longest]);
     let client = run_client(server.port, b"hi\n");
-    assert!(client.status.success());
-    assert_eq!(client.output, longest.clone() + "\n");
-    is_refused(
-        server_command().args(["--greeting", &(longest + "g")]),
-        "--greeting",
-    );
+    assert!(client.stdout == format!("{longest}\n"), "{}", client.stderr);
+    assert_refuses(SERVER, "-g", &[&(longest + "g")], "--greeting <TEXT>");
 }
 
 #[test]
-fn the_other_arguments_are_checked_too() {
-    for messages in ["0", "-1", "many"] {
-        is_refused(
-            server_command().args(["--messages", messages]),
-            "--messages",
-        );
-    }
-    is_refused(server_command().arg("extra"), "extra");
-}
-
-#[test]
-fn the_programs_agree_on_the_port() {
-    for command in [&mut server_command(), &mut client_command()] {
-        let help = Program::start(command.arg("--help")).end().output;
-        assert!(help.contains("[default: 65432]"), "{help}");
+fn a_host_that_was_typed_gives_the_terminal_no_orders() {
+    // No name has an empty part, so no name server is asked.
+    let host = "\u{7}bell..invalid";
+    for (program, option) in [(SERVER, "--bind"), (CLIENT, "--")] {
+        let remains = Program::start(piped(program).args([option, host])).end();
+        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+        let name = "\\u{7}bell..invalid port 65432: ";
+        assert!(remains.stderr.contains(name), "{remains:?}");
     }
 }
 
 #[test]
-fn help_and_version_name_the_program() {
-    for (name, command) in [
-        ("greet-server", server_command as fn() -> _),
-        ("greet-client", client_command),
-    ] {
-        let version = Program::start(command().arg("--version")).end();
-        assert!(version.status.success());
-        assert_eq!(
-            version.output,
-            format!("{name} {}\n", env!("CARGO_PKG_VERSION"))
+fn help_fits_80_columns_and_the_programs_agree_on_the_port() {
+    let retry = "while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do sleep 5; done\n";
+    for (program, own) in [(SERVER, "-n, --messages <N> "), (CLIENT, retry)] {
+        let name = Path::new(program).file_stem().unwrap().to_str().unwrap();
+        let parts = format!(
+            "Usage: {name}| [OPTIONS]|-p, --port <PORT> |[default: 65432]\n\
+             |-t, --timeout <SECONDS> |[default: 60]\n|Exit status:|{own}"
         );
-        let help = Program::start(command().arg("--help")).end();
+        let run = |option| Program::start(piped(program).arg(option)).end();
+        let help = run("--help");
         assert!(help.status.success());
-        for part in [
-            &format!("Usage: {name}"),
-            " [OPTIONS]",
-            "Examples:",
-            "Exit status:",
-            "-p, --port <PORT>",
-            "-t, --timeout <SECONDS>",
-            "[default: 60]",
-        ] {
-            assert!(help.output.contains(part), "{part} in {}", help.output);
+        for part in parts.split('|') {
+            assert!(help.stdout.contains(part), "{part} in {}", help.stdout);
         }
-    }
-}
+        assert!(help.stdout.lines().all(|line| line.len() <= 80));
 
-#[test]
-fn the_help_fits_a_terminal_of_80_columns() {
-    for command in [&mut server_command(), &mut client_command()] {
-        let help = Program::start(command.arg("--help")).end().output;
-        assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+        let version = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(run("--version").stdout, version);
     }
 }

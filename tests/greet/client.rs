@@ -1,83 +1,80 @@
 //! `greet-client`, at servers good and bad that are not ours.
 
-#[cfg(not(windows))]
-use std::io::Read;
-use std::io::Write;
-#[cfg(target_os = "linux")]
-use std::net::{Ipv4Addr, TcpListener};
-use std::net::{Shutdown, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{
     ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_all_and_close, hear_line,
-    serve_once,
+    serve_once, wait_for_byte,
 };
-#[cfg(target_os = "linux")]
-use crate::programs::tampered_with;
 use crate::programs::{
-    PATIENCE, Program, Remains, Server, client_command, client_to, first_line_of, run_client,
-    start_client,
+    PATIENCE, Program, Remains, Server, Stream, client_command, client_to, left_out, run,
+    run_client, start_client,
 };
 
+/// Enough for a client to connect and be greeted, even on a machine that stalls.
+const TIMEOUT: &str = "1.5";
+const PAST_THE_TIMEOUT: Duration = Duration::from_millis(1_600);
+
 /// Runs the client against a server that behaves as told, and returns what is left of both.
+#[track_caller]
 fn client_at<T: Send + 'static>(
     input: &[u8],
-    behave: impl FnOnce(TcpStream) -> T + Send + 'static,
+    behave: impl FnOnce(&TcpStream) -> T + Send + 'static,
 ) -> (Remains, T) {
-    let server = serve_once(behave);
+    let server = serve_once(move |stream| behave(&stream));
     (run_client(server.port, input), server.outcome())
 }
 
 /// A client that has printed `hello`, and its server.
+#[track_caller]
 fn greeted(greeting: &'static [u8]) -> (Program, TcpStream) {
     let server = serve_once(move |mut server| {
         server.write_all(greeting).unwrap();
         server
     });
     let client = start_client(server.port, &[]);
-    assert_eq!(client.output(), b"hello\n");
+    assert_eq!(client.next_line(), b"hello\n");
     (client, server.outcome())
 }
 
-/// The client must have failed, with one line that says what became of the message, and why.
-fn failed(remains: &Remains, status: i32, fate: &str, output: &str, reason: &str) {
+/// Nothing was sent, and another time may be better.
+pub const TRY_AGAIN: i32 = 1;
+/// Nothing was sent, and the same again would end the same.
+const REFUSED: i32 = 2;
+pub const MAY_HAVE_ARRIVED: i32 = 3;
+
+/// The client must have failed with one line, which says what became of the message, and why.
+#[track_caller]
+pub fn assert_failed(remains: &Remains, status: i32, stdout: &str, reason: &str) {
+    let fate = match status {
+        MAY_HAVE_ARRIVED => "greet-client: the message may have arrived: ",
+        _ => "greet-client: nothing was sent: ",
+    };
     assert_eq!(remains.status.code(), Some(status), "{remains:?}");
-    assert_eq!(remains.output, output);
-    assert_eq!(remains.errors.lines().count(), 1, "{remains:?}");
-    assert!(remains.errors.starts_with(fate), "{remains:?}");
-    assert!(remains.errors.contains(reason), "{remains:?}");
+    assert_eq!(remains.stdout, stdout);
+    assert_eq!(remains.stderr.lines().count(), 1, "{remains:?}");
+    assert!(remains.stderr.starts_with(fate), "{remains:?}");
+    assert!(remains.stderr.contains(reason), "{remains:?}");
 }
 
-fn nothing_was_sent(remains: &Remains, output: &str, reason: &str) {
-    let fate = "greet-client: nothing was sent: ";
-    failed(remains, 1, fate, output, reason);
-}
-
-fn it_may_have_arrived(remains: &Remains, output: &str, reason: &str) {
-    let fate = "greet-client: the message may have arrived: ";
-    failed(remains, 3, fate, output, reason);
-}
-
-/// Runs the client with a line on its standard input and some of its system calls tampered with, if
-/// strace(1) is installed.
-#[cfg(target_os = "linux")]
-fn run_tampered_client(port: u16, tamper: &str) -> Option<Remains> {
-    let mut client = Program::start(&mut tampered_with(&client_to(port), tamper)?);
-    client.type_in(b"hi\n");
-    Some(client.end())
+#[track_caller]
+fn assert_delivered(remains: &Remains, stdout: &str) {
+    assert!(remains.status.success(), "{remains:?}");
+    assert_eq!(remains.stdout, stdout);
+    assert_eq!(remains.stderr, "");
 }
 
 #[test]
 fn sends_one_line_and_half_closes() {
     let (remains, heard) = client_at(b"hi\r\nmore\n", |mut server| {
         server.write_all(b"220 ready\r\n").unwrap();
-        hear_all(&server).unwrap()
+        hear_all(server).unwrap()
     });
-    assert!(remains.status.success());
-    assert_eq!(remains.output, "220 ready\n");
-    assert_eq!(remains.errors, "");
+    assert_delivered(&remains, "220 ready\n");
     assert_eq!(heard, b"hi\n");
 }
 
@@ -85,34 +82,34 @@ fn sends_one_line_and_half_closes() {
 fn prints_whatever_the_server_still_sends_line_by_line() {
     let (remains, ()) = client_at(b"hi\n", |mut server| {
         server.write_all(b"hello\r\nearly\n").unwrap();
-        hear_all(&server).unwrap();
-        server.write_all(b"\nlate\0\0\0\n\0no end").unwrap();
+        hear_all(server).unwrap();
+        let late = b"\nlate\x1b\xc2\xb7\0\0\0\n\0no end";
+        server.write_all(late).unwrap();
     });
-    assert!(remains.status.success(), "{remains:?}");
-    assert_eq!(remains.output, "hello\nearly\n\nlate\n\nno end\n");
+    assert_delivered(&remains, "hello\nearly\n\nlate\x1b\u{b7}\n\nno end\n");
 }
 
 #[test]
-fn prints_what_came_while_the_line_was_typed_in_its_order() {
+fn prints_up_to_65536_bytes_that_came_while_the_line_was_typed_and_in_their_order() {
     let (mut client, mut server) = greeted(b"hello\nright away\n");
-    server.write_all(b"a little ").unwrap();
+    let early = ("x".repeat(1_023) + "\n").repeat(63) + &"y".repeat(1_013);
+    server.write_all(early.as_bytes()).unwrap();
     client.type_in(b"hi\n");
     assert_eq!(hear_all(&server).unwrap(), b"hi\n");
     server.write_all(b"later\n").unwrap();
     drop(server);
-    let remains = client.end();
-    assert!(remains.status.success());
-    assert_eq!(remains.output, "right away\na little later\n");
+    let shown = "right away\n".to_owned() + &early + "later\n";
+    assert_delivered(&client.end(), &shown);
 }
 
 #[test]
 fn the_line_may_take_longer_to_type_than_the_server_has_to_answer() {
     let server = Server::start(&[]);
-    let mut client = start_client(server.port, &["--timeout", "1.5"]);
-    client.output();
-    thread::sleep(Duration::from_millis(1_600));
+    let mut client = start_client(server.port, &["--timeout", TIMEOUT]);
+    client.next_line();
+    thread::sleep(PAST_THE_TIMEOUT);
     client.type_in(b"hi\n");
-    assert!(client.end().status.success());
+    assert_delivered(&client.end(), "");
 }
 
 #[test]
@@ -123,10 +120,9 @@ fn understands_a_server_that_sends_its_strings_with_their_terminator() {
     ] {
         let (remains, _) = client_at(b"hello\n", move |mut server| {
             server.write_all(greeting).unwrap();
-            hear_line(&server)
+            hear_line(server)
         });
-        assert!(remains.status.success(), "{remains:?}");
-        assert_eq!(remains.output, shown);
+        assert_delivered(&remains, shown);
     }
 }
 
@@ -134,17 +130,17 @@ fn understands_a_server_that_sends_its_strings_with_their_terminator() {
 fn refuses_what_is_not_one_line_before_anything_is_sent() {
     let too_long = vec![b'x'; 65_537];
     let cases: [(&[u8], &str); 7] = [
-        (b"", "no line on standard input"),
+        (b"", ": no line on standard input\n"),
         (b"early\0end\n", "NUL"),
         (b"\0\n", "NUL"),
         (b"cut off\r", "a CR at its end would be dropped"),
         (b"cut off\r\r\n", "a CR at its end would be dropped"),
-        (&too_long, "the line is longer than 65536 bytes"),
+        (&too_long, "standard input: the line is longer than "),
         (&[&too_long[..], b"\n"].concat(), "longer than 65536 bytes"),
     ];
     for (input, reason) in cases {
         let (remains, heard) = client_at(input, greet_and_hear_all);
-        nothing_was_sent(&remains, "hello\n", reason);
+        assert_failed(&remains, REFUSED, "hello\n", reason);
         assert_eq!(heard, b"");
     }
 }
@@ -154,9 +150,9 @@ fn makes_an_orderly_close_when_it_refuses_though_the_server_has_said_more() {
     let (remains, heard) = client_at(b"", |mut server| {
         server.write_all(b"hello\n").unwrap();
         server.write_all(&b"more\n".repeat(10_000)).unwrap();
-        hear_all_and_close(&server)
+        hear_all_and_close(server)
     });
-    nothing_was_sent(&remains, "hello\n", "no line on standard input");
+    assert_failed(&remains, REFUSED, "hello\n", "no line on standard input");
     assert_eq!(heard.unwrap(), b"");
 }
 
@@ -165,53 +161,40 @@ fn makes_an_orderly_close_though_the_line_was_typed_for_longer_than_the_deadline
     let server = serve_once(|mut server| {
         server.write_all(b"hello\n").unwrap();
         hear_all(&server).unwrap();
-        thread::sleep(Duration::from_millis(100));
+        // The client must still be there to read this.
         server.write_all(b"good bye\n").unwrap();
         hear_all_and_close(&server)
     });
-    let mut client = start_client(server.port, &["--timeout", "0.7"]);
-    client.output();
-    thread::sleep(Duration::from_millis(800));
+    let mut client = start_client(server.port, &["--timeout", TIMEOUT]);
+    client.next_line();
+    thread::sleep(PAST_THE_TIMEOUT);
     client.type_in(b"");
-    nothing_was_sent(&client.end(), "", "no line on standard input");
+    assert_failed(&client.end(), REFUSED, "", "no line on standard input");
     server.outcome().unwrap();
 }
 
-#[cfg(unix)] // Where a folder can be opened.
+#[cfg(unix)] // A folder can be opened there.
 #[test]
 fn says_that_it_cannot_read_standard_input() {
-    let server = serve_once(greet_and_hear_all);
+    let server = serve_once(|server| greet_and_hear_all(&server));
     let folder = std::fs::File::open("/").unwrap();
     let client = Program::start(client_to(server.port).stdin(folder));
-    nothing_was_sent(&client.end(), "hello\n", ": standard input: ");
+    assert_failed(&client.end(), REFUSED, "hello\n", ": standard input: ");
     assert_eq!(server.outcome(), b"");
-}
-
-#[test]
-fn a_client_that_refuses_its_line_leaves_no_message() {
-    let server = Server::start(&[]);
-    let mut client = start_client(server.port, &[]);
-    client.type_in(b"");
-    client.end();
-    assert!(server.program.error().ends_with(" connected"));
-    let ending = server.program.error();
-    assert!(ending.ends_with(" closed without a message"), "{ending}");
 }
 
 #[test]
 fn reads_no_more_of_standard_input_than_a_line_may_have() {
-    let server = serve_once(greet_and_hear_all);
-    let mut client = start_client(server.port, &[]);
-    assert!(
-        !client.type_in(&vec![b'x'; 10_000_000]),
-        "all of it was read"
-    );
-    nothing_was_sent(
+    let (mut client, server) = greeted(b"hello\n");
+    let is_all_read = client.type_in(&vec![b'x'; 10_000_000]);
+    assert!(!is_all_read);
+    assert_failed(
         &client.end(),
-        "hello\n",
+        REFUSED,
+        "",
         "the line is longer than 65536 bytes",
     );
-    assert_eq!(server.outcome(), b"");
+    assert_eq!(hear_all(&server).unwrap(), b"");
 }
 
 #[test]
@@ -226,35 +209,9 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
         server.write_all(&vec![b'\n'; early]).unwrap();
         server.shutdown(Shutdown::Write).unwrap();
         client.type_in(b"too late\n");
-        let remains = client.end();
-        nothing_was_sent(&remains, "", reason);
-        assert_eq!(hear_all(&server).unwrap(), b"");
+        assert_failed(&client.end(), TRY_AGAIN, "", reason);
+        assert_eq!(hear_all_and_close(&server).unwrap(), b"");
     }
-}
-
-#[cfg(target_os = "linux")] // Where strace(1), if installed, resets a connection with nothing sent.
-#[test]
-fn sends_nothing_when_the_connection_is_reset_while_the_line_is_typed() {
-    let server = serve_once(greet_and_hear_all);
-    let reset = "inject=recvfrom:error=ECONNRESET:when=2";
-    let Some(remains) = run_tampered_client(server.port, reset) else {
-        return;
-    };
-    nothing_was_sent(&remains, "hello\n", "");
-    assert_eq!(server.outcome(), b"");
-}
-
-#[test]
-fn a_server_may_say_65536_bytes_while_the_line_is_typed() {
-    let early = ("x".repeat(1_023) + "\n").repeat(64);
-    let (mut client, mut server) = greeted(b"hello\n");
-    server.write_all(early.as_bytes()).unwrap();
-    client.type_in(b"hi\n");
-    assert_eq!(hear_all(&server).unwrap(), b"hi\n");
-    drop(server);
-    let remains = client.end();
-    assert!(remains.status.success(), "{}", remains.errors);
-    assert_eq!(remains.output, early);
 }
 
 #[test]
@@ -264,9 +221,8 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
     for behave in [silent, dripping] {
         let server = serve_once(behave);
         let start = Instant::now();
-        let mut client = start_client(server.port, &["--timeout", "0.5"]);
-        client.type_in(b"hi\n");
-        nothing_was_sent(&client.end(), "", "timed out after 500ms");
+        let remains = run(client_to(server.port).args(["--timeout", "0.5"]), b"hi\n");
+        assert_failed(&remains, TRY_AGAIN, "", "timed out after 500ms");
         assert!(start.elapsed() >= Duration::from_millis(500));
         assert!(start.elapsed() < PATIENCE);
         server.outcome();
@@ -275,122 +231,75 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
 
 #[test]
 fn gives_up_on_a_greeting_without_an_end() {
-    let (remains, sent) = client_at(b"hi\n", |server| flood(&server, 100_000_000));
-    nothing_was_sent(&remains, "", "the line is longer than 65536 bytes");
+    let (remains, sent) = client_at(b"hi\n", |server| flood(server, 100_000_000));
+    assert_failed(
+        &remains,
+        TRY_AGAIN,
+        "",
+        ": the line is longer than 65536 bytes",
+    );
     assert!(sent < 100_000_000);
 }
 
 #[test]
 fn fails_when_the_server_closes_instead_of_greeting() {
-    let (remains, ()) = client_at(b"hi\n", drop);
-    nothing_was_sent(&remains, "", "closed without a greeting");
+    let (remains, ()) = client_at(b"hi\n", |_| ());
+    assert_failed(&remains, TRY_AGAIN, "", "closed without a greeting");
 }
 
-/// Whether the system has completed a connection to the port that nobody has accepted yet. Only
-/// Linux tells.
-#[cfg(target_os = "linux")]
-fn has_connection_waiting(port: u16) -> bool {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let established = format!("0100007F:{port:04X} ");
-    let is_waiting = |line: &str| line.contains(&established) && line.contains(" 01 ");
-    table.lines().any(is_waiting)
-}
-
-#[cfg(target_os = "linux")]
 #[test]
-fn fails_when_the_server_resets_instead_of_greeting() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let client = start_client(port, &[]);
-    let start = Instant::now();
-    while !has_connection_waiting(port) {
-        assert!(start.elapsed() < PATIENCE, "the client does not connect");
-        thread::yield_now();
-    }
-    // Connections that were never accepted are reset when their listener closes.
-    drop(listener);
-    let reason = format!("no greeting from 127.0.0.1:{port}: Connection reset by peer");
-    nothing_was_sent(&client.end(), "", &reason);
-}
-
-#[cfg(not(windows))] // Wine, where this would run, ends the stream before it resets.
-#[test]
+#[cfg_attr(windows, ignore = "Wine ends the stream before it resets")]
 fn does_not_take_a_reset_for_delivery() {
-    for taken in [0, 5, 30_000] {
-        let message = [&b"hello"[..], &vec![b'x'; 60_000], b"\n"].concat();
-        let (remains, ()) = client_at(&message, move |mut server| {
+    // The server takes nothing, a part, or all but the line's end.
+    let cases = [(60_000, 0), (60_000, 5), (60_000, 30_000)];
+    for (length, taken) in cases.into_iter().chain([(5, 5); 50]) {
+        let message = "x".repeat(length) + "\n";
+        let (remains, ()) = client_at(message.as_bytes(), move |mut server| {
             server.write_all(b"hello\n").unwrap();
-            // Closing with a part of the message unread resets the connection.
             server.read_exact(&mut vec![0; taken]).unwrap();
-            server.peek(&mut [0]).unwrap();
+            // Closing with a part of the message unread resets the connection.
+            wait_for_byte(server);
         });
-        it_may_have_arrived(&remains, "hello\n", "");
-        assert!(!remains.errors.contains("timed out"), "{remains:?}");
+        assert_failed(
+            &remains,
+            MAY_HAVE_ARRIVED,
+            "hello\n",
+            ": no receipt from 127.0.0.1:",
+        );
+        assert!(!remains.stderr.contains("timed out"), "{remains:?}");
     }
-}
-
-#[cfg(not(windows))] // As above.
-#[test]
-fn a_server_that_resets_behind_the_text_may_have_the_message() {
-    for _ in 0..50 {
-        let (remains, ()) = client_at(b"hello\n", |mut server| {
-            server.write_all(b"hi\n").unwrap();
-            server.read_exact(&mut [0; 5]).unwrap();
-            server.peek(&mut [0]).unwrap();
-        });
-        it_may_have_arrived(&remains, "hi\n", "");
-    }
-}
-
-#[cfg(target_os = "linux")] // The moment for it is short; strace(1), if installed, makes it longer.
-#[test]
-fn does_not_take_an_end_of_the_stream_with_a_reset_behind_it_for_delivery() {
-    let server = serve_once(|mut server| {
-        server.write_all(b"hello\n").unwrap();
-        server.peek(&mut [0]).unwrap();
-        server.shutdown(Shutdown::Write).unwrap();
-    });
-    let late = "inject=shutdown:delay_enter=300000";
-    let Some(remains) = run_tampered_client(server.port, late) else {
-        return;
-    };
-    it_may_have_arrived(&remains, "hello\n", "");
-    server.outcome();
-}
-
-#[cfg(target_os = "linux")] // There strace(1), if installed, makes sending fail.
-#[test]
-fn does_not_take_an_orderly_close_for_delivery_when_sending_failed() {
-    let server = serve_once(greet_and_hear_all);
-    let fail = "inject=sendto:error=ECONNRESET";
-    let Some(remains) = run_tampered_client(server.port, fail) else {
-        return;
-    };
-    it_may_have_arrived(&remains, "hello\n", "Connection reset by peer");
-    assert_eq!(server.outcome(), b"");
 }
 
 #[test]
 fn gives_up_at_the_deadline_on_a_server_that_does_not_close() {
     let server = serve_once(|server| {
-        greet_and_hear_all(server.try_clone().unwrap());
-        // Now there is only a deadline left to end this.
+        greet_and_hear_all(&server);
+        // Now only the deadline is left to end this.
         drip(&server, b"\n");
     });
-    let mut client = start_client(server.port, &["--timeout", "0.5"]);
-    client.type_in(b"hi\n");
-    let remains = client.end();
-    it_may_have_arrived(&remains, &remains.output, ": timed out after 500ms\n");
+    let remains = run(client_to(server.port).args(["--timeout", TIMEOUT]), b"hi\n");
+    let reason = format!(":{}: timed out after 1.5s\n", server.port);
+    assert_failed(&remains, MAY_HAVE_ARRIVED, &remains.stdout, &reason);
     server.outcome();
 }
 
 #[test]
 fn does_not_show_a_reply_that_is_cut_off() {
-    let (remains, ()) = client_at(b"hi\nunread", |server| {
-        greet_and_hear_all(server.try_clone().unwrap());
-        flood(&server, 100_000_000);
+    let (remains, _) = client_at(b"hi\nunread", |server| {
+        greet_and_hear_all(server);
+        flood(server, 100_000_000)
     });
-    it_may_have_arrived(&remains, "hello\n", "the line is longer than 65536 bytes");
+    assert_failed(
+        &remains,
+        MAY_HAVE_ARRIVED,
+        "hello\n",
+        ": no receipt from 127.0.0.1:",
+    );
+    assert!(
+        remains
+            .stderr
+            .ends_with(": the line is longer than 65536 bytes\n")
+    );
 }
 
 #[test]
@@ -398,41 +307,35 @@ fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
     let closed = ClosedPort::new();
     let port = closed.address().port();
     let remains = run_client(port, b"hi\n");
-    nothing_was_sent(
-        &remains,
-        "",
-        &format!("cannot connect to 127.0.0.1 port {port}: "),
-    );
-    assert_eq!(
-        remains.errors.matches("127.0.0.1").count(),
-        1,
-        "{remains:?}"
-    );
-    assert_eq!(
-        remains.errors.matches(&port.to_string()).count(),
-        1,
-        "{remains:?}"
-    );
+    let step = format!("cannot connect to 127.0.0.1 port {port}: ");
+    assert_failed(&remains, TRY_AGAIN, "", &step);
+    for once in ["127.0.0.1", &port.to_string()] {
+        assert_eq!(remains.stderr.matches(once).count(), 1, "{remains:?}");
+    }
 }
 
 #[test]
 fn names_each_address_of_a_name_when_nothing_answers() {
+    // This fails to look up, not to connect. No name server is asked for what is no name.
+    let remains = run(client_command().arg("no-such-host..invalid"), b"hi\n");
+    let step = "cannot connect to no-such-host..invalid port 65432: ";
+    assert_failed(&remains, TRY_AGAIN, "", step);
+    assert!(remains.stderr.contains("lookup") || cfg!(windows));
+
     let closed = ClosedPort::new();
-    let port = closed.address().port().to_string();
-    let remains = Program::start(client_command().args(["localhost", "-p", &port])).end();
-    nothing_was_sent(
-        &remains,
-        "",
-        &format!("cannot connect to localhost port {port}: "),
-    );
-    assert!(remains.errors.contains(" 127.0.0.1: "), "{remains:?}");
-    // A failure to look up, not to connect.
-    let nowhere = Program::start(client_command().arg("no-such-host.invalid")).end();
-    nothing_was_sent(&nowhere, "", "cannot connect to no-such-host.invalid port ");
-    assert!(
-        nowhere.errors.contains("lookup") || cfg!(windows),
-        "{nowhere:?}"
-    );
+    let port = closed.address().port();
+    let Ok(addresses) = ("localhost", port).to_socket_addrs() else {
+        return left_out("no localhost");
+    };
+    let mut command = client_command();
+    command.args(["localhost", "-p", &port.to_string()]);
+    let remains = run(&mut command, b"hi\n");
+    let step = format!("cannot connect to localhost port {port}: ");
+    assert_failed(&remains, TRY_AGAIN, "", &step);
+    for address in addresses {
+        let address = format!(" {}: ", address.ip());
+        assert!(remains.stderr.contains(&address), "{remains:?}");
+    }
 }
 
 #[test]
@@ -444,26 +347,35 @@ fn sends_nothing_when_the_greeting_cannot_be_printed() {
         server.write_all(&b"more\n".repeat(10_000)).unwrap();
         hear_all_and_close(&server)
     });
-    let mut client = Program::start_without_reader(&mut client_to(server.port));
+    let command = &mut client_to(server.port);
+    let (mut client, _) = Program::start_and_lose(command, Stream::Output, 0);
     sender.send(()).unwrap();
     client.type_in(b"hi\n");
-    let remains = client.end();
-    nothing_was_sent(&remains, "", "cannot write to standard output");
+    assert_failed(
+        &client.end(),
+        TRY_AGAIN,
+        "",
+        "cannot write to standard output",
+    );
     assert_eq!(server.outcome().unwrap(), b"");
 }
 
 #[test]
 fn the_message_may_have_arrived_when_a_reply_cannot_be_printed() {
     let server = serve_once(|mut server| {
-        let heard = greet_and_hear_all(server.try_clone().unwrap());
+        let heard = greet_and_hear_all(&server);
         server.write_all(b"thank you\n").unwrap();
         heard
     });
-    let mut child = client_to(server.port).spawn().unwrap();
-    let (_greeting, output) = first_line_of(child.stdout.take().unwrap());
-    let mut client = Program::running(child);
-    drop(output);
+    let command = &mut client_to(server.port);
+    let (mut client, greeting) = Program::start_and_lose(command, Stream::Output, 1);
+    assert_eq!(greeting, "hello\n");
     client.type_in(b"hi\n");
-    it_may_have_arrived(&client.end(), "", "cannot write to standard output");
+    assert_failed(
+        &client.end(),
+        MAY_HAVE_ARRIVED,
+        "",
+        ": cannot write to standard output",
+    );
     assert_eq!(server.outcome(), b"hi\n");
 }

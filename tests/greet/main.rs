@@ -1,4 +1,13 @@
 //! What a user of the two programs notices, tried on the programs themselves.
+//!
+//! - `pair`: the two programs with each other.
+//! - `server`, `client`: one program, at peers that are not ours.
+//! - `hostile`: no peer can stop, stall or falsify the server.
+//! - `tampered`: the system fails, or stops a program, at any moment (Linux).
+//! - `terminal`: the programs with a person in front of them (Linux).
+//! - `arguments`, `library`: what may be typed, and the library without programs.
+//! - `readme`: the pages say what is so.
+//! - `programs`, `peers`: what the tests are made of.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,8 +24,8 @@ mod pair;
 mod peers;
 mod programs;
 mod readme;
-#[cfg(target_os = "linux")] // Where strace(1) is.
-mod receipt;
 mod server;
-#[cfg(target_os = "linux")] // Where script(1) is as expected.
+#[cfg(target_os = "linux")] // strace(1) is there.
+mod tampered;
+#[cfg(target_os = "linux")] // script(1) is as expected there.
 mod terminal;

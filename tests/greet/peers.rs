@@ -1,11 +1,19 @@
 //! The other side of a connection, by its habits: the good, the clumsy and the hostile.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::programs::{PATIENCE, patient};
+use crate::programs::{PATIENCE, connect, patient};
+
+/// Waits until something can be read, and leaves it unread. A wait with a timeout may be interrupted,
+/// as other threads start programs (signal(7)); `peek` does not go on by itself.
+pub fn wait_for_byte(stream: &TcpStream) {
+    while let Err(error) = stream.peek(&mut [0]) {
+        assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+    }
+}
 
 /// Reads one line, byte by byte, so that nothing behind it is taken.
 pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
@@ -16,39 +24,45 @@ pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
     line
 }
 
-/// Reads to the orderly close; an error means that there was none. (A reset right behind the end of
-/// the stream is no error to `read`.)
+/// Reads to the orderly close. An error means that there was none. (A reset that is still on its way
+/// behind the end of the stream is not seen.)
 pub fn hear_all(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut heard = Vec::new();
     stream.read_to_end(&mut heard)?;
-    stream.take_error()?.map_or(Ok(heard), Err)
+    Ok(heard)
 }
 
-/// As [`hear_all`], and closes; an error means that the other side reset the connection, if only behind
-/// the end of its stream. (Linux forgets the peer once both sides have closed, or one has reset.)
+/// Reads to the orderly close, and closes, too. An error means that the other side reset the
+/// connection, if only behind the end of its stream.
 pub fn hear_all_and_close(stream: &TcpStream) -> io::Result<Vec<u8>> {
     let heard = hear_all(stream)?;
-    stream.shutdown(Shutdown::Write)?;
+    // This fails if it is closed already.
+    let _ = stream.shutdown(Shutdown::Write);
     let start = Instant::now();
+    // Linux forgets the peer once all is acknowledged, or reset.
     while cfg!(target_os = "linux") && stream.peer_addr().is_ok() {
         assert!(start.elapsed() < PATIENCE, "it is not acknowledged");
         thread::yield_now();
     }
-    stream.take_error()?.map_or(Ok(heard), Err)
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(heard),
+    }
 }
 
-/// Sends a message, half-closes, and hears the server out.
+/// Sends a message, half-closes, and hears the server out, to the acknowledgement or the reset of all
+/// that was sent.
 pub fn say(mut stream: &TcpStream, message: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(message)?;
     stream.shutdown(Shutdown::Write)?;
-    hear_all(stream)
+    hear_all_and_close(stream)
 }
 
 /// Sends some bytes, then resets the connection: that is what a system does when a program closes
 /// a socket with bytes that it has not read, here the greeting.
 pub fn reset_after(mut stream: TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
-    stream.peek(&mut [0]).unwrap();
+    wait_for_byte(&stream);
 }
 
 /// Sends a few bytes now and then, until the other side has enough of it.
@@ -60,7 +74,7 @@ pub fn drip(mut stream: &TcpStream, bytes: &[u8]) {
     }
 }
 
-/// Sends up to `most` bytes without a line end; returns how many went out before that failed.
+/// Sends up to `most` bytes without a line end. Returns how many went out before that failed.
 pub fn flood(mut stream: &TcpStream, most: usize) -> usize {
     let piece = vec![b'x'; 65_536];
     let start = Instant::now();
@@ -81,6 +95,7 @@ pub struct Peer<T> {
 impl<T> Peer<T> {
     /// What came of it. If no client ever came, a silent one takes its place, so that this does not
     /// wait for ever.
+    #[track_caller]
     pub fn outcome(self) -> T {
         if !self.thread.is_finished() {
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
@@ -103,29 +118,36 @@ pub fn serve_once<T: Send + 'static>(
 }
 
 /// As a server that is not ours: greets, and hears the client out.
-pub fn greet_and_hear_all(mut server: TcpStream) -> Vec<u8> {
+pub fn greet_and_hear_all(mut server: &TcpStream) -> Vec<u8> {
     server.write_all(b"hello\n").unwrap();
-    hear_all(&server).unwrap()
+    hear_all(server).unwrap()
 }
 
-/// A port of this machine on which nothing listens, and nothing can: an open connection holds it. (So
-/// the listener at its other end is kept; closing it would reset the connection.)
+/// A port of this machine on which nothing listens, and nothing can: an accepted connection holds it.
+/// (The port at its other end would not do. A client may be given that port as its own, and then
+/// connects to itself.)
 pub struct ClosedPort {
-    connection: TcpStream,
-    _listener: TcpListener,
+    accepted: TcpStream,
+    _other_end: TcpStream,
 }
 
 impl ClosedPort {
     pub fn new() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        Self {
-            connection: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
-            _listener: listener,
-        }
+        let other_end = connect(listener.local_addr().unwrap().port());
+        let (accepted, _) = listener.accept().unwrap();
+        let closed = Self {
+            accepted,
+            _other_end: other_end,
+        };
+        drop(listener);
+        // A program that another thread starts may hold the listener for a moment more.
+        while TcpStream::connect(closed.address()).is_ok() {}
+        closed
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.connection.local_addr().unwrap()
+        self.accepted.local_addr().unwrap()
     }
 }
 

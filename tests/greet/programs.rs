@@ -1,18 +1,21 @@
 //! The two programs, started as a user would start them and gone when the test is over.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More than anything takes here on the busiest machine: what takes longer will never come.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than anything takes here on the busiest machine. What takes longer will never come.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running program, its output and its errors line by line.
+/// Where `greet-server` is.
+pub const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
+
+/// A running program, with its output and its errors line by line.
 pub struct Program {
     child: Child,
     input: Option<ChildStdin>,
@@ -24,18 +27,25 @@ pub struct Program {
 #[derive(Debug)]
 pub struct Remains {
     pub status: ExitStatus,
-    pub output: String,
-    pub errors: String,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A standard stream that a program writes to.
+#[derive(Clone, Copy)]
+pub enum Stream {
+    Output,
+    Errors,
 }
 
 impl Program {
-    /// Starts a command, with every standard stream at hand that the test has not yet redirected.
+    /// Starts a command, with every standard stream at hand that the test has not redirected.
     pub fn start(command: &mut Command) -> Self {
         Self::running(command.spawn().unwrap())
     }
 
-    /// Takes a program that runs, with every stream at hand that the test has not yet taken.
-    pub fn running(mut child: Child) -> Self {
+    /// Takes a program that runs, with every stream at hand that the test has not taken.
+    fn running(mut child: Child) -> Self {
         Self {
             input: child.stdin.take(),
             output: lines_of(child.stdout.take()),
@@ -44,81 +54,91 @@ impl Program {
         }
     }
 
-    /// Starts a command whose output nobody reads any more.
-    pub fn start_without_reader(command: &mut Command) -> Self {
+    /// Starts a command whose standard output nobody reads until the test does.
+    pub fn start_unread(command: &mut Command) -> (Self, ChildStdout) {
         let mut child = command.spawn().unwrap();
-        drop(child.stdout.take());
-        Self::running(child)
+        let output = child.stdout.take().unwrap();
+        (Self::running(child), output)
+    }
+
+    /// Starts a command, reads so many lines of one of its streams, and takes the reader away. Returns
+    /// these lines, too.
+    ///
+    /// On Unix it is not enough to drop the reader of a pipe: between fork and exec, a child that
+    /// another thread starts holds a copy of it. Shutting down a socket acts on every copy.
+    pub fn start_and_lose(command: &mut Command, stream: Stream, lines: usize) -> (Self, String) {
+        #[cfg(unix)]
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        #[cfg(unix)]
+        match stream {
+            Stream::Output => command.stdout(std::os::fd::OwnedFd::from(theirs)),
+            Stream::Errors => command.stderr(std::os::fd::OwnedFd::from(theirs)),
+        };
+        #[cfg_attr(unix, expect(unused_mut))]
+        let mut child = command.spawn().unwrap();
+        #[cfg(not(unix))]
+        let ours: Box<dyn Read> = match stream {
+            Stream::Output => Box::new(child.stdout.take().unwrap()),
+            Stream::Errors => Box::new(child.stderr.take().unwrap()),
+        };
+        let program = Self::running(child);
+        let (mut reader, mut first) = (BufReader::new(ours), String::new());
+        (0..lines).for_each(|_| _ = reader.read_line(&mut first).unwrap());
+        #[cfg(unix)]
+        reader.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+        (program, first)
     }
 
     /// The next line on standard output, its end included.
-    pub fn output(&self) -> Vec<u8> {
-        self.output
-            .recv_timeout(PATIENCE)
-            .expect("a line on standard output")
+    #[track_caller]
+    pub fn next_line(&self) -> Vec<u8> {
+        let line = self.output.recv_timeout(PATIENCE);
+        line.expect("a line on standard output")
     }
 
     /// The next line on standard error, without its end.
-    pub fn error(&self) -> String {
-        let line = self
-            .errors
-            .recv_timeout(PATIENCE)
-            .expect("a line on standard error");
-        String::from_utf8(line)
-            .unwrap()
-            .trim_end_matches('\n')
-            .into()
+    #[track_caller]
+    pub fn next_error(&self) -> String {
+        let line = self.errors.recv_timeout(PATIENCE);
+        let line = String::from_utf8(line.expect("a line on standard error")).unwrap();
+        line.trim_end_matches('\n').into()
     }
 
-    /// Types `text`, and the end of input behind it; returns whether all of it could be written, which
+    /// Types `text`, and the end of input behind it. Returns whether all of it could be written, which
     /// fails once the program is gone.
     pub fn type_in(&mut self, text: &[u8]) -> bool {
         self.input.take().unwrap().write_all(text).is_ok()
     }
 
     /// Waits until the program ends by itself.
+    #[track_caller]
     pub fn end(mut self) -> Remains {
         self.input = None;
-        let output = rest_of(&self.output);
-        let errors = rest_of(&self.errors);
         Remains {
+            stdout: rest_of(&self.output),
+            stderr: rest_of(&self.errors),
             status: self.child.wait().unwrap(),
-            output,
-            errors,
         }
     }
 
-    /// Sends the program a signal, by name.
-    #[cfg(target_os = "linux")]
-    pub fn signal(&self, name: &str) {
-        let kill = format!("kill -s {name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.unwrap().success());
-    }
-
     /// Ends the program.
+    #[track_caller]
     pub fn stop(mut self) -> Remains {
         self.child.kill().unwrap();
         self.end()
     }
 
-    /// The most memory the program has had so far, in kB.
-    #[cfg(target_os = "linux")]
-    pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap();
-        line.trim_end_matches("kB").trim().parse().unwrap()
+    /// The program's process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
-    /// How many files the program has open.
-    #[cfg(target_os = "linux")]
-    pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
-            .unwrap()
-            .count()
+    /// The most memory the program has had so far, in kB: proc(5), /proc/PID/status. Only Linux tells.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let mut lines = status.lines();
+        let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
+        peak.trim_end_matches("kB").trim().parse().ok()
     }
 }
 
@@ -147,38 +167,38 @@ fn lines_of(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
 }
 
 /// Everything up to the program's end, which must come in time.
+#[track_caller]
 fn rest_of(lines: &Receiver<Vec<u8>>) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    let mut rest = Vec::new();
+    let (start, mut rest) = (Instant::now(), Vec::new());
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        match lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
             Ok(line) => rest.extend(line),
-            Err(RecvTimeoutError::Disconnected) => {
-                return String::from_utf8_lossy(&rest).into_owned();
-            }
+            Err(RecvTimeoutError::Disconnected) => return String::from_utf8_lossy(&rest).into(),
             Err(RecvTimeoutError::Timeout) => panic!("the program does not end"),
         }
     }
 }
 
-fn piped(program: &str) -> Command {
+/// A program with pipes for its standard streams, to be started.
+pub fn piped(program: &str) -> Command {
     let mut command = Command::new(program);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    // It would colour help and errors.
+    command.env_remove("CLICOLOR_FORCE");
     command
 }
 
-/// Where `greet-server` is.
-pub const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
-
-/// `greet-server`, to be started.
+/// `greet-server` on a free port of the loopback interface, to be started.
 pub fn server_command() -> Command {
-    piped(SERVER)
+    let mut command = piped(SERVER);
+    command.args(["--bind", "127.0.0.1", "--port", "0"]);
+    command
 }
 
-/// `greet-client`, to be started.
+/// `greet-client` without arguments, to be started.
 pub fn client_command() -> Command {
     piped(env!("CARGO_BIN_EXE_greet-client"))
 }
@@ -190,46 +210,23 @@ pub fn client_to(port: u16) -> Command {
     command
 }
 
-/// Whether a program is installed without which a test can do nothing. If it is not, the test says so,
-/// and not by `eprintln!`, which the harness keeps to itself while tests pass.
-#[cfg(target_os = "linux")]
-pub fn is_installed(program: &str) -> bool {
-    let is_installed = Command::new(program).arg("-V").output().is_ok();
-    if !is_installed {
-        let test = thread::current();
-        let test = test.name().unwrap_or("a test");
-        let _ = writeln!(std::io::stderr(), "{test} was left out: no {program}(1)");
-    }
-    is_installed
+/// Starts `greet-client` for a port of this machine.
+pub fn start_client(port: u16, arguments: &[&str]) -> Program {
+    Program::start(client_to(port).args(arguments))
 }
 
-/// The command under strace(1), if that is installed.
-#[cfg(target_os = "linux")]
-pub fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
-    let mut strace = piped("strace");
-    // With -D the program itself, and not strace, is what the test starts and stops.
-    strace.args(["-D", "-qq"]).args(options);
-    strace.arg(command.get_program()).args(command.get_args());
-    is_installed("strace").then_some(strace)
+/// Runs a client with `input` on its standard input.
+#[track_caller]
+pub fn run(client: &mut Command, input: &[u8]) -> Remains {
+    let mut client = Program::start(client);
+    client.type_in(input);
+    client.end()
 }
 
-/// The command with some of its system calls tampered with.
-#[cfg(target_os = "linux")]
-pub fn tampered_with(command: &Command, tamper: &str) -> Option<Command> {
-    under_strace(command, &["-o", "/dev/null", "-e", tamper])
-}
-
-/// The command in a terminal of its own, made by script(1), if that is installed: what is written to it
-/// is typed, and its output is the screen.
-#[cfg(target_os = "linux")]
-pub fn in_terminal(command: &Command) -> Option<Command> {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<String> = words
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    let mut script = piped("script");
-    script.args(["-qec", &words.join(" "), "/dev/null"]);
-    is_installed("script").then_some(script)
+/// Runs `greet-client` with `input` on its standard input.
+#[track_caller]
+pub fn run_client(port: u16, input: &[u8]) -> Remains {
+    run(&mut client_to(port), input)
 }
 
 /// A running `greet-server`.
@@ -240,22 +237,21 @@ pub struct Server {
 
 impl Server {
     /// Starts `greet-server` with some arguments more.
+    #[track_caller]
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_by(
-            server_command()
-                .args(["--bind", "127.0.0.1"])
-                .args(arguments),
-        )
+        Self::start_by(server_command().args(arguments))
     }
 
-    /// Starts a server by a command, on a free port.
+    /// Starts a server by a command.
+    #[track_caller]
     pub fn start_by(command: &mut Command) -> Self {
-        Self::running(Program::start(command.args(["--port", "0"])))
+        Self::running(Program::start(command))
     }
 
-    /// Takes a server that runs, and learns its port from the first line of its log, as a script would.
+    /// Takes a server that runs, and learns its port from the first line of its log.
+    #[track_caller]
     pub fn running(program: Program) -> Self {
-        let port = port_in(&program.error());
+        let port = port_in(&program.next_error());
         Self { program, port }
     }
 
@@ -264,33 +260,31 @@ impl Server {
         connect(self.port)
     }
 
-    /// How the client with this address ended, by the next two lines of the log.
-    pub fn log_of(&self, address: SocketAddr) -> String {
-        assert_eq!(self.program.error(), format!("{address} connected"));
-        let ending = self.program.error();
+    /// How this client ended, by the next two lines of the log.
+    #[track_caller]
+    pub fn ending_of(&self, client: &TcpStream) -> String {
+        self.ending_of_address(client.local_addr().unwrap())
+    }
+
+    /// As [`ending_of`](Self::ending_of), for a client that is gone.
+    #[track_caller]
+    pub fn ending_of_address(&self, address: SocketAddr) -> String {
+        assert_eq!(self.program.next_error(), format!("{address} connected"));
+        let ending = self.program.next_error();
         let ending = ending.strip_prefix(&format!("{address} "));
         ending.expect("the same client").into()
     }
 
     /// Fails unless the server takes a message just now, behind everything that came before.
-    pub fn serves(&self) {
-        let status = run_client(self.port, b"still there?\n").status;
-        assert!(status.success(), "{status}");
+    #[track_caller]
+    pub fn assert_serves(&self) {
+        let remains = run_client(self.port, b"still there?\n");
+        assert!(remains.status.success(), "{remains:?}");
     }
 }
 
-/// The first line of a stream, and the stream, to be dropped when the test wants that.
-pub fn first_line_of(stream: impl Read + Send + 'static) -> (String, impl Read) {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let (mut reader, mut line) = (BufReader::new(stream), String::new());
-        reader.read_line(&mut line).unwrap();
-        sender.send((line, reader))
-    });
-    receiver.recv_timeout(PATIENCE).expect("a line")
-}
-
 /// The port that a server says it listens on.
+#[track_caller]
 pub fn port_in(line: &str) -> u16 {
     let address = line.strip_prefix("listening on ").expect(line);
     address.parse::<SocketAddr>().unwrap().port()
@@ -308,19 +302,14 @@ pub fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Starts `greet-client` for a port of this machine.
-pub fn start_client(port: u16, arguments: &[&str]) -> Program {
-    Program::start(client_to(port).args(arguments))
+/// Says that a test did nothing, and why. The harness would keep what `eprintln!` writes to itself.
+pub fn left_out(reason: &str) {
+    let test = thread::current();
+    let test = test.name().unwrap_or("a test");
+    let _ = writeln!(io::stderr(), "{test} was left out: {reason}");
 }
 
-/// Runs `greet-client` with `input` on its standard input.
-pub fn run_client(port: u16, input: &[u8]) -> Remains {
-    let mut client = start_client(port, &["--timeout", "10"]);
-    client.type_in(input);
-    client.end()
-}
-
-/// A file of the test's own, gone when the test is over.
+/// A file or folder of the test's own, gone when the test is over.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
@@ -336,6 +325,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir_all(&self.0));
     }
 }

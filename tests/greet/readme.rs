@@ -1,172 +1,142 @@
 //! The two README.md, held to their word: what they link is there, and what they state is so.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::programs::{Program, client_command, server_command};
-
-/// The user's page and the learner's, each with the folder that its links start from. (Cargo runs
-/// tests at the top.)
-const PAGES: [(&str, &str); 2] = [("README.md", "."), ("src/README.md", "src")];
+use crate::programs::{SERVER, client_command, piped, run};
 
 fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+    let content = fs::read_to_string(&path);
+    content.unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
-/// All files of a folder, one behind the other.
-fn read_all(folder: &str) -> String {
-    let files = fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    files.filter(|path| path.is_file()).map(read).collect()
-}
-
-/// What stands in backticks.
-fn quoted(text: &str) -> Vec<&str> {
-    text.split('`').skip(1).step_by(2).collect()
-}
-
-/// A heading's name in a link.
-fn anchors(page: &str) -> Vec<String> {
-    let headings = page.lines().filter_map(|line| line.strip_prefix("## "));
-    headings
-        .map(|heading| heading.to_lowercase().replace(' ', "-"))
-        .collect()
+/// Whether a page has the heading that a link names.
+fn has_heading(page: &str, name: &str) -> bool {
+    let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
+    let mut names = headings.map(|heading| heading.trim_matches(['#', ' ']).to_lowercase());
+    names.any(|heading| heading.replace(' ', "-") == name)
 }
 
 #[test]
 fn every_link_leads_to_what_it_names() {
-    let mut items = 0;
-    for (name, folder) in PAGES {
-        let page = read(name);
+    // Cargo runs tests at the top, and links start from the page's folder.
+    for folder in [".", "src"] {
+        let page = read(format!("{folder}/README.md"));
         // `[text](target)`, where the text may name the target and items in it.
         for (middle, _) in page.match_indices("](") {
             let text = page[..middle].rsplit_once('[').unwrap().1;
             let target = page[middle + 2..].split_once(')').unwrap().0;
-            if target.starts_with("https://") {
-                continue;
-            }
-            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let path = Path::new(folder).join(path);
-            let content = if target.starts_with('#') {
-                page.clone()
-            } else {
-                read(&path)
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let content = match path {
+                "" => page.clone(),
+                _ if path.starts_with("https://") => continue,
+                _ => read(format!("{folder}/{path}")),
             };
-            assert!(
-                anchor.is_empty() || anchors(&content).iter().any(|it| it == anchor),
-                "{target}"
-            );
-            for item in quoted(text) {
-                let is_file = target.ends_with(item);
-                assert!(
-                    is_file || content.contains(item),
-                    "{item} is not in {target}"
-                );
-                items += usize::from(!is_file);
+            let is_there = heading.is_empty() || has_heading(&content, heading);
+            assert!(is_there, "{target}");
+            for item in text.split('`').skip(1).step_by(2) {
+                let is_there = target.ends_with(item) || content.contains(item);
+                assert!(is_there, "{item} is not in {target}");
             }
         }
     }
-    assert!(items > 10);
+}
+
+/// The source of all tests in a folder, and in those below it.
+fn tests_in(folder: PathBuf) -> String {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let source = |path: PathBuf| {
+        if path.is_dir() {
+            tests_in(path)
+        } else {
+            read(path)
+        }
+    };
+    paths.map(source).collect()
 }
 
 #[test]
 fn every_test_they_name_is_there() {
-    let tests = read_all("tests/greet");
-    let page = read("src/README.md");
-    let brackets = page
-        .split("(`")
-        .skip(1)
-        .map(|piece| piece.split(')').next().unwrap());
-    let brackets: Vec<String> = brackets.map(|names| format!("`{names}")).collect();
-    let names: Vec<&str> = brackets.iter().flat_map(|names| quoted(names)).collect();
+    let tests = tests_in("tests/greet".into());
+    let page = read("src/README.md").replace('\n', " ");
+    // Names stand in brackets: (`one`, `another`)
+    let groups = page.split("(`").skip(1);
+    let names = groups.flat_map(|group| group.split(')').next().unwrap().split('`').step_by(2));
+    let names: Vec<&str> = names.filter(|name| name.contains('_')).collect();
     assert!(names.len() > 20);
     for name in names {
-        let is_named = |line: &str| line.starts_with("fn ") && line.contains(name);
-        assert!(tests.lines().any(is_named), "{name}");
+        let mut functions = tests.lines().filter(|line| line.contains("fn "));
+        assert!(functions.any(|line| line.contains(name)), "{name}");
     }
 }
 
 #[test]
 fn the_help_is_as_it_is_printed() {
     let page = read("README.md");
-    for (command, mut program) in [
-        ("$ greet-server --help\n", server_command()),
-        ("$ greet-client --help\n", client_command()),
-    ] {
-        let help = Program::start(program.arg("--help")).end().output;
-        let shown = page
-            .split_once(command)
-            .unwrap()
-            .1
-            .split("```")
-            .next()
-            .unwrap();
-        assert_eq!(shown, help.replace(".exe", ""));
+    for (name, mut program) in [("server", piped(SERVER)), ("client", client_command())] {
+        let help = run(program.arg("--help"), b"").stdout;
+        let (options, statuses) = help.split_once("\nExit status:").unwrap();
+        let shown = format!("$ greet-{name} --help\n{options}```");
+        assert!(page.contains(&shown.replace(".exe", "")), "{help}");
+        let mut retries = statuses.lines().filter(|line| line.contains("while "));
+        assert!(retries.all(|line| page.contains(line.trim())), "{help}");
     }
 }
 
-#[test]
-fn every_message_they_quote_is_in_the_source() {
-    let (page, source) = (read("README.md"), read_all("src") + &read_all("src/bin"));
-    for message in [
-        "listening on ",
-        " connected",
-        " bytes received",
-        "connected to ",
-        " bytes delivered",
-        "nothing was sent",
-        "no line on standard input",
-        "the server had closed",
-        "cannot connect to ",
-        "no greeting from ",
-        "timed out after ",
-        "closed without a greeting",
-        "the message may have arrived",
-        "cannot listen on ",
-        "cannot show the message from ",
-    ] {
-        assert!(page.contains(message), "{message}");
-        assert!(source.contains(message), "{message}");
-    }
-}
+/// Recipes of README.md, run by a shell.
+#[cfg(unix)]
+mod recipes {
+    use super::*;
+    use crate::peers::ClosedPort;
+    use crate::programs::{Remains, Scratch, Server};
 
-#[test]
-fn their_numbers_are_those_of_the_source() {
-    let pages = PAGES
-        .map(|(name, _)| read(name))
-        .concat()
-        .replace('\n', " ");
-    let source = ["src", "tests/bench"].map(read_all).concat() + &read("Cargo.toml");
-    for (stated, meant) in [
-        ("Lines over 65,536 bytes", "LIMIT: usize = 65_536;"),
-        (
-            "the next by less than a second",
-            "LINGER: Duration = Duration::from_millis(750);",
-        ),
-        (
-            "from 0.001 to 1000000 seconds",
-            "seconds from 0.001 to 1000000",
-        ),
-        ("Rust 1.85 or later", "rust-version = \"1.85\""),
-        ("at least 0.90 of", "AtLeast(0.90)"),
-        ("at most 1.30 of", "AtMost(1.30)"),
-        ("13 system calls", "AtMost(13.0)"),
-        ("3 MiB of memory", "AtMost(3.0)"),
-    ] {
-        assert!(pages.contains(stated), "{stated}");
-        assert!(source.contains(meant), "{meant}");
+    /// Runs the recipe that has these words in it, with this port and shorter pauses, under `set -e`.
+    #[track_caller]
+    fn run_recipe(words: &str, port: u16, then: &str) -> Remains {
+        let page = read("README.md");
+        let mut recipes = page
+            .split("```sh\n")
+            .map(|rest| rest.split("```").next().unwrap());
+        let recipe = recipes.find(|recipe| recipe.contains(words)).expect(words);
+        let local = format!("127.0.0.1 -p {port}");
+        let recipe = recipe.replace("greet-client HOST", &format!("greet-client {local}"));
+        let recipe = recipe.replace("greet-server", &format!("greet-server -b {local}"));
+        let recipe = recipe.replace("sleep 5", "sleep 0.1") + then;
+        let folder = Scratch::new(&format!("recipe-{port}"));
+        fs::create_dir(&folder.0).unwrap();
+        let programs = Path::new(SERVER).parent().unwrap().display();
+        let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+        let mut shell = piped("sh");
+        shell.args(["-ec", &recipe]).current_dir(&folder.0);
+        run(shell.env("PATH", path), b"")
     }
-}
 
-#[test]
-fn the_users_page_is_short_and_its_code_narrow() {
-    let page = read("README.md");
-    assert!(page.split_whitespace().count() <= 1_500);
-    for code in page.split("```").skip(1).step_by(2) {
-        assert!(
-            code.lines().all(|line| line.chars().count() <= 88),
-            "{code}"
-        );
+    #[test]
+    fn the_retries_leave_the_status() {
+        let server = Server::start(&["--greeting", "hello"]);
+        for words in ["; [ $s -eq 1 ]; do", "-lt 5"] {
+            let remains = run_recipe(words, server.port, "echo $s");
+            assert_eq!(remains.stdout, "hello\n0\n", "{remains:?}");
+        }
+        let closed = ClosedPort::new();
+        let remains = run_recipe("-lt 5", closed.address().port(), "echo $s");
+        assert_eq!(remains.stdout, "1\n", "{remains:?}");
+        assert_eq!(remains.stderr.lines().count(), 5, "{remains:?}");
+    }
+
+    #[test]
+    fn a_script_goes_on_once_its_server_listens_and_ends_if_it_cannot() {
+        let remains = run_recipe("kill -0", 0, "kill $server; echo goes on");
+        assert!(remains.status.success(), "{remains:?}");
+        let shown = remains.stdout.strip_prefix("listening on 127.0.0.1:");
+        assert!(shown.unwrap().ends_with("\ngoes on\n"), "{remains:?}");
+
+        let taken = Server::start(&[]);
+        let remains = run_recipe("kill -0", taken.port, "echo goes on");
+        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+        assert_eq!(remains.stdout, "");
+        let reasons = remains.stderr.matches("cannot listen").count();
+        assert_eq!(reasons, 1, "{remains:?}");
     }
 }

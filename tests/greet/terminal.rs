@@ -1,11 +1,31 @@
-//! The programs in a terminal, at which a person sits.
+//! The programs in a terminal, in front of which a person sits.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
 use crate::peers::{greet_and_hear_all, hear_all, say, serve_once};
-use crate::programs::{Program, client_to, connect, in_terminal, port_in, server_command};
+use crate::programs::{Program, client_to, connect, left_out, piped, port_in, server_command};
+
+/// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
+/// What is typed in goes to the terminal, and the output is the screen.
+fn start_in_terminal(command: &Command) -> Option<Program> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut script = piped("script");
+    script
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .env("SHELL", "/bin/sh");
+    match Command::new("script").arg("-V").output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            left_out("no script(1)");
+            None
+        }
+        _ => Some(Program::start(&mut script)),
+    }
+}
 
 /// As a server whose greeting would turn a terminal's text red: greets, and hears the client out.
 fn greet_in_red(mut server: &TcpStream) -> Vec<u8> {
@@ -14,16 +34,18 @@ fn greet_in_red(mut server: &TcpStream) -> Vec<u8> {
 }
 
 /// The next line on the screen.
+#[track_caller]
 fn screen(program: &Program) -> String {
-    String::from_utf8(program.output())
+    String::from_utf8(program.next_line())
         .unwrap()
         .trim_end()
         .into()
 }
 
-/// A client in a terminal that has greeted its person, and its server's port.
+/// A client in a terminal that has greeted its person.
+#[track_caller]
 fn greeted_in_terminal(port: u16) -> Option<Program> {
-    let client = Program::start(&mut in_terminal(&client_to(port))?);
+    let client = start_in_terminal(&client_to(port))?;
     assert_eq!(screen(&client), format!("connected to 127.0.0.1:{port}"));
     assert_eq!(screen(&client), "\\u{1b}[31mhello");
     Some(client)
@@ -44,15 +66,18 @@ fn a_person_is_told_where_the_client_connected_and_prompted_and_told_of_the_deli
     assert!(remains.status.success(), "{remains:?}");
     // What is typed stands before or behind the prompt, as the terminal has it.
     for part in ["> ", "你好\r\n", "thank\\u{7}you\r\n"] {
-        assert!(remains.output.contains(part), "{remains:?}");
+        assert!(remains.stdout.contains(part), "{remains:?}");
     }
-    assert!(remains.output.ends_with("6 bytes delivered\r\n"));
+    for empty_line in ["\r\n\r\n", "> \r\n"] {
+        assert!(!remains.stdout.contains(empty_line), "{remains:?}");
+    }
+    assert!(remains.stdout.ends_with("6 bytes delivered\r\n"));
     assert_eq!(server.outcome(), "你好\n".as_bytes());
 }
 
 #[test]
 fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
-    // At once, and after some text that no Enter ends: then it takes two.
+    // It is typed at once, and after some text that no Enter ends: then it takes two.
     for (keys, error) in [
         (&b"\x04"[..], "no line on standard input"),
         (b"a\0b\x04\x04", "a NUL in the line would end it early"),
@@ -63,36 +88,33 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
         };
         client.type_in(keys);
         let remains = client.end();
-        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+        assert_eq!(remains.status.code(), Some(2), "{remains:?}");
         let error = format!("\r\ngreet-client: nothing was sent: {error}\r\n");
-        assert!(remains.output.ends_with(&error), "{remains:?}");
+        assert!(remains.stdout.ends_with(&error), "{remains:?}");
         assert_eq!(server.outcome(), b"");
     }
 }
 
 #[test]
 fn a_script_at_a_terminal_is_told_nothing() {
-    let server = serve_once(greet_and_hear_all);
+    let server = serve_once(|server| greet_and_hear_all(&server));
     let mut script = Command::new("sh");
-    script.args(["-c", "echo hi | \"$0\" \"$@\""]);
     let client = client_to(server.port);
-    script.arg(client.get_program()).args(client.get_args());
-    let Some(mut script) = in_terminal(&script) else {
+    script
+        .args(["-c", "echo hi | \"$0\" \"$@\""])
+        .arg(client.get_program());
+    let Some(client) = start_in_terminal(script.args(client.get_args())) else {
         return;
     };
-    let remains = Program::start(&mut script).end();
-    assert_eq!(remains.output, "hello\r\n");
+    assert_eq!(client.end().stdout, "hello\r\n");
     assert_eq!(server.outcome(), b"hi\n");
 }
 
 #[test]
 fn the_server_shows_a_message_so_that_it_gives_the_terminal_no_orders() {
-    let command = &mut server_command();
-    let command = command.args(["--bind", "127.0.0.1", "--port", "0", "--messages", "1"]);
-    let Some(mut command) = in_terminal(command) else {
+    let Some(server) = start_in_terminal(server_command().args(["--messages", "1"])) else {
         return;
     };
-    let server = Program::start(&mut command);
     let port = port_in(&screen(&server));
     say(&connect(port), b"\x1b[31mred\xff\n").unwrap();
     assert!(screen(&server).ends_with(" connected"));

@@ -1,0 +1,310 @@
+//! The system fails, or stops a program, at a moment that strace(1) chooses. Whatever happens, the close
+//! is the receipt: if a client ends with status 0, its line was shown.
+
+use std::io::{ErrorKind, Write};
+use std::process::Command;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use crate::client::{MAY_HAVE_ARRIVED, TRY_AGAIN, assert_failed};
+use crate::peers::{greet_and_hear_all, hear_all, hear_all_and_close, say, serve_once};
+use crate::programs::{
+    Program, Remains, Server, client_to, left_out, piped, run, run_client, server_command,
+    start_client,
+};
+
+/// Longer than what one read of the server takes.
+const LONG: usize = 20_000;
+/// How many sessions run at the same time: each holds several files.
+const AT_ONCE: usize = 6;
+/// A short deadline in seconds, and more than that.
+const TIMEOUT: &str = "0.3";
+const PAST_THE_TIMEOUT: Duration = Duration::from_millis(450);
+
+/// The command under strace(1), or `None` if that cannot trace here.
+fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
+    match Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output()
+    {
+        Err(error) if error.kind() == ErrorKind::NotFound => left_out("no strace(1)"),
+        trial if !trial.as_ref().unwrap().status.success() => left_out("strace(1) may not trace"),
+        _ => {
+            let mut strace = piped("strace");
+            // With -D the program itself, and not strace, is what the test starts and stops.
+            strace.args(["-D", "-qq"]).args(options);
+            strace.arg(command.get_program()).args(command.get_args());
+            return Some(strace);
+        }
+    }
+    None
+}
+
+/// The command with some of its system calls tampered with, or `None` if that cannot be done here.
+fn tampered(command: &Command, tamper: &str) -> Option<Command> {
+    under_strace(command, &["-o", "/dev/null", "-e", tamper])
+}
+
+/// Sends a signal to a program, if it is still there.
+fn signal(program: &Program, name: &str) {
+    let kill = format!("kill -s {name} {}", program.id());
+    Command::new("sh").args(["-c", &kill]).output().unwrap();
+}
+
+/// Every system call of a session with a long line, by its name and how many such calls there were since
+/// the start. (Closing the socket is not among them, but what comes after it is.)
+fn calls_of_a_session() -> impl Iterator<Item = (&'static str, usize)> {
+    let calls = [
+        ("accept4", 1..=2),
+        ("write", 2..=4),
+        ("setsockopt", 2..=6),
+        ("sendto", 1..=1),
+        ("recvfrom", 1..=7),
+        ("shutdown", 1..=1),
+    ];
+    calls
+        .into_iter()
+        .flat_map(|(name, numbers)| numbers.map(move |number| (name, number)))
+}
+
+/// Fails if a client's status says more than what came of its line.
+#[track_caller]
+fn assert_status_is_true(client: &Remains, server: Server, line: &str, moment: &str) -> i32 {
+    let stdout = server.program.stop().stdout;
+    let status = client.status.code().expect("no signal");
+    match status {
+        0 => assert_eq!(stdout, line, "{moment}"),
+        1 => assert_eq!(stdout, "", "{moment}: {client:?}"),
+        status => assert_eq!(status, 3, "{moment}: {client:?}"),
+    }
+    status
+}
+
+/// Tampers with each call of a session, one in each of many sessions. When the client has typed its
+/// line, something happens. Returns the statuses of the clients.
+fn tamper_with_each_call(tamper: &str, timeout: &str, happens: fn(&Server)) -> Vec<i32> {
+    let line = "x".repeat(LONG) + "\n";
+    let mut command = server_command();
+    command.args(["--timeout", timeout]);
+    let run = |mut command: Command, moment: &str| {
+        let server = Server::start_by(&mut command);
+        let mut client = start_client(server.port, &["--timeout", "5"]);
+        client.type_in(line.as_bytes());
+        happens(&server);
+        assert_status_is_true(&client.end(), server, &line, moment)
+    };
+    if tampered(&command, "inject=none").is_none() {
+        return Vec::new();
+    }
+    let calls = Mutex::new(calls_of_a_session());
+    let statuses = Mutex::new(Vec::new());
+    let run_sessions = || {
+        loop {
+            let Some((name, number)) = calls.lock().unwrap().next() else {
+                return;
+            };
+            let moment = format!("inject={name}:{tamper}:when={number}");
+            let status = run(tampered(&command, &moment).unwrap(), &moment);
+            statuses.lock().unwrap().push(status);
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| _ = scope.spawn(run_sessions)));
+    statuses.into_inner().unwrap()
+}
+
+#[test]
+fn a_server_killed_at_any_moment_gives_no_receipt_for_a_line_that_it_has_not_shown() {
+    let statuses = tamper_with_each_call("signal=KILL", "60", |_| ());
+    // Before the line is sent, before it is shown, and after the close.
+    let has_all = [1, 3, 0].iter().all(|status| statuses.contains(status));
+    assert!(statuses.is_empty() || has_all, "{statuses:?}");
+}
+
+#[test]
+fn a_server_stopped_at_any_moment_past_its_deadline_gives_no_such_receipt() {
+    tamper_with_each_call("signal=STOP", TIMEOUT, |server| {
+        thread::sleep(PAST_THE_TIMEOUT);
+        signal(&server.program, "CONT");
+    });
+}
+
+#[test]
+fn a_server_interrupted_at_any_moment_shows_the_line_once() {
+    let statuses = tamper_with_each_call("error=EINTR", "60", |_| ());
+    assert!(statuses.iter().all(|status| *status == 0), "{statuses:?}");
+}
+
+#[test]
+fn a_server_stopped_while_the_line_comes_gives_no_such_receipt() {
+    thread::scope(|scope| {
+        for length in [5, 8_191, 8_192, 8_193, 65_536] {
+            scope.spawn(move || {
+                let server = Server::start(&["--timeout", TIMEOUT]);
+                let mut client = start_client(server.port, &["--timeout", "5"]);
+                client.next_line();
+                signal(&server.program, "STOP");
+                let line = "x".repeat(length) + "\n";
+                client.type_in(line.as_bytes());
+                thread::sleep(PAST_THE_TIMEOUT);
+                signal(&server.program, "CONT");
+                let moment = format!("{length} bytes");
+                assert_status_is_true(&client.end(), server, &line, &moment);
+            });
+        }
+    });
+}
+
+#[test]
+fn what_has_come_is_read_though_the_server_was_stopped_in_its_close() {
+    let Some(mut command) = tampered(&server_command(), "inject=shutdown:signal=STOP") else {
+        return;
+    };
+    let server = Server::start_by(&mut command);
+    let mut client = server.connect();
+    let more_than_one_read = "more\n".repeat(4_000);
+    client
+        .write_all(("line\n".to_owned() + &more_than_one_read).as_bytes())
+        .unwrap();
+    // The end of the stream comes with the call that stops the server.
+    hear_all(&client).unwrap();
+    // The close waits for less than this. The server may stop a little late, so it is told twice.
+    for pause in [900, 200] {
+        thread::sleep(Duration::from_millis(pause));
+        signal(&server.program, "CONT");
+    }
+    let ending = server.ending_of(&client);
+    assert_eq!(ending, "4 bytes received, 20000 more ignored");
+    assert_eq!(hear_all_and_close(&client).unwrap(), b"", "a reset");
+}
+
+#[test]
+fn no_wait_is_begun_for_which_no_deadline_can_be_set() {
+    let fail = "inject=setsockopt:error=EPERM:when=2+";
+    let Some(mut command) = tampered(&server_command(), fail) else {
+        return;
+    };
+    let server = Server::start_by(&mut command);
+    for silent in [server.connect(), server.connect()] {
+        let ending = server.ending_of(&silent);
+        assert_eq!(ending, "failed: Operation not permitted (os error 1)");
+    }
+    let silent = serve_once(|server| hear_all(&server));
+    let fail = "inject=setsockopt:error=EPERM";
+    let mut client = tampered(&client_to(silent.port), fail).unwrap();
+    let reason = ": Operation not permitted (os error 1)\n";
+    assert_failed(&run(&mut client, b"hi\n"), TRY_AGAIN, "", reason);
+
+    // On macOS this is no failure: both directions are shut down, and nothing waits.
+    let shut_down = "inject=setsockopt:error=EINVAL:when=2+";
+    let server = Server::start_by(&mut tampered(&server_command(), shut_down).unwrap());
+    let remains = run_client(server.port, b"hi\n");
+    assert!(remains.status.success(), "{remains:?}");
+}
+
+#[test]
+fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
+    for error in ["ECONNABORTED", "ECONNRESET"] {
+        let gone = format!("inject=accept4:error={error}:when=1..300");
+        let Some(mut command) = tampered(&server_command(), &gone) else {
+            return;
+        };
+        let server = Server::start_by(&mut command);
+        // With a pause after each it would take far more than patience.
+        say(&server.connect(), b"here\n").unwrap();
+        for _ in 0..300 {
+            let refusal = server.program.next_error();
+            assert!(refusal.starts_with("cannot accept a client: "), "{refusal}");
+        }
+        assert!(server.program.next_error().ends_with(" connected"));
+    }
+}
+
+#[test]
+fn fails_when_the_connection_is_reset_before_the_greeting_or_while_the_line_is_typed() {
+    for (number, stdout, step) in [
+        (1, "", ": no greeting from 127.0.0.1:"),
+        (2, "hello\n", ": "),
+    ] {
+        let server = serve_once(|mut server| {
+            server.write_all(b"hello\n").unwrap();
+            hear_all(&server).unwrap_or_default()
+        });
+        let reset = format!("inject=recvfrom:error=ECONNRESET:when={number}");
+        let Some(mut client) = tampered(&client_to(server.port), &reset) else {
+            return;
+        };
+        let remains = run(&mut client, b"hi\n");
+        assert_failed(&remains, TRY_AGAIN, stdout, step);
+        assert!(
+            remains
+                .stderr
+                .ends_with(": Connection reset by peer (os error 104)\n")
+        );
+        assert_eq!(server.outcome(), b"");
+    }
+}
+
+#[test]
+fn does_not_take_an_orderly_close_for_delivery_when_sending_failed_or_a_reset_is_behind_it() {
+    // The system tells a reset behind the end of the stream only as SO_ERROR. 104 is ECONNRESET.
+    for reset in [
+        "sendto:error=ECONNRESET",
+        "getsockopt:poke_exit=@arg4=68000000",
+    ] {
+        let server = serve_once(|server| greet_and_hear_all(&server));
+        let reset = format!("inject={reset}");
+        let Some(mut client) = tampered(&client_to(server.port), &reset) else {
+            return;
+        };
+        let remains = run(&mut client, b"hi\n");
+        let reason = format!(
+            ": no receipt from 127.0.0.1:{}: Connection reset",
+            server.port
+        );
+        assert_failed(&remains, MAY_HAVE_ARRIVED, "hello\n", &reason);
+        server.outcome();
+    }
+}
+
+/// The network swallows the line of this client, while the server's end of the stream comes through.
+#[test]
+fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
+    let (sender, the_line_is_lost) = mpsc::channel();
+    let server = serve_once(move |mut server| {
+        server.write_all(b"hello\n").unwrap();
+        the_line_is_lost.recv().unwrap();
+    });
+    let mut command = client_to(server.port);
+    let options = [
+        ["-e", "inject=sendto:retval=3"],
+        ["-e", "inject=shutdown:retval=0"],
+        ["-e", "trace=sendto,shutdown"],
+    ];
+    let Some(mut command) = under_strace(command.args(["-t", "1.5"]), &options.concat()) else {
+        return sender.send(()).unwrap();
+    };
+    let mut client = Program::start(&mut command);
+    client.type_in(b"hi\n");
+    while !client.next_error().starts_with("shutdown(") {}
+    sender.send(()).unwrap();
+    server.outcome();
+    let remains = client.end();
+    assert_eq!(remains.status.code(), Some(3), "{remains:?}");
+    assert!(
+        remains.stderr.ends_with(": timed out after 1.5s\n"),
+        "{remains:?}"
+    );
+}
+
+/// There is always a full disk, as `/dev/full`.
+#[test]
+fn a_full_disk_ends_the_server_and_its_client_is_never_told_that_all_is_well() {
+    for _ in 0..10 {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let server = Server::start_by(server_command().stdout(full.unwrap()));
+        let remains = run_client(server.port, b"lost\n");
+        assert_eq!(remains.status.code(), Some(3), "{remains:?}");
+        assert_eq!(server.program.end().status.code(), Some(1));
+    }
+}
