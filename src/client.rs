@@ -61,18 +61,17 @@ impl Session {
         Ok(read_line(&mut self.reader)?.ok_or_else(closed)?.bytes)
     }
 
-    /// Sends a line, keeps the connection open and receives one line as the answer, both within
-    /// `timeout` from now.
+    /// Sends a line, keeps the connection open and receives one line as the answer. Both together have
+    /// as long as [`connect`](Self::connect) had.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if an LF or NUL is in the line: the server would take
-    /// it for two lines, and every later answer would belong to the line before. Nothing was sent
-    /// then.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if an LF or NUL is in the line. Nothing is sent then:
+    /// the server would take it for two lines, and each later answer would be one late.
     ///
-    /// Otherwise the errors of [`receive_greeting`](Self::receive_greeting); an answer that the end of
-    /// the stream cuts off is none. After these the conversation is over, and every later call fails,
-    /// because an answer that comes late would be taken for that of the next line.
+    /// Otherwise the errors of [`receive_greeting`](Self::receive_greeting), also if the end of the
+    /// stream cuts the answer off. After such an error the conversation is over: `ask` and `ready` fail
+    /// from then on, because an answer that comes late would be taken for that of the next line.
     pub fn ask(&mut self, line: &[u8]) -> io::Result<Vec<u8>> {
         if line.contains(&b'\n') || line.contains(&0) {
             let reason = "an LF or a NUL would end the line early";

@@ -141,11 +141,11 @@ fn an_address_where_nothing_answers_leaves_time_for_the_next() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let nowhere = silent.local_addr().unwrap();
     // A connection stays in the queue though its client is gone.
-    while TcpStream::connect_timeout(&nowhere, Duration::from_secs(1)).is_ok() {}
+    while TcpStream::connect_timeout(&nowhere, Duration::from_millis(500)).is_ok() {}
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let open = listener.local_addr().unwrap();
     let start = Instant::now();
-    let timeout = Duration::from_secs(8);
+    let timeout = Duration::from_secs(3);
     let session = client::Session::connect(&[nowhere, nowhere, open][..], timeout).unwrap();
     assert_eq!(session.address, open);
     // A half for the first and a quarter for the second.
@@ -225,7 +225,7 @@ fn an_answer_that_comes_too_late_is_not_taken_for_the_next_one() {
 
 #[test]
 fn each_line_of_a_conversation_has_a_deadline_of_its_own() {
-    let timeout = Duration::from_secs(2);
+    let timeout = Duration::from_millis(700);
     let (mut client, mut answers) = client_session(timeout);
     let (mut lines, mut server) = server_session(timeout);
     for line in [&b"1"[..], b"2", b"3"] {
