@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes here on the busiest machine. What takes longer will never come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where `greet-server` is.
 pub const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
 
 /// A running program, with its output and its errors line by line.

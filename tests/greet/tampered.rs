@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::{MAY_HAVE_ARRIVED, TRY_AGAIN, assert_failed};
-use crate::peers::{greet_and_hear_all, hear_all, hear_all_and_close, say, serve_once};
+use crate::peers::{ClosedPort, greet_and_hear_all, hear_all, hear_all_and_close, say, serve_once};
 use crate::programs::{
-    Program, Remains, Server, client_to, left_out, piped, run, run_client, server_command,
-    start_client,
+    Program, Remains, Scratch, Server, client_command, client_to, left_out, piped, run, run_client,
+    server_command, start_client,
 };
 
 /// Longer than what one read of the server takes.
@@ -297,7 +297,31 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
     );
 }
 
-/// There is always a full disk, as `/dev/full`.
+#[test]
+fn names_each_address_of_a_name_when_nothing_answers() {
+    let mut trial = Command::new("unshare");
+    let trial = trial.args(["-rm", "mount", "--bind", "/etc/hosts", "/etc/hosts"]);
+    if !trial.output().is_ok_and(|trial| trial.status.success()) {
+        return left_out("no unshare(1), or it may not mount a hosts file of its own");
+    }
+    let hosts = Scratch::new("hosts");
+    std::fs::write(&hosts.0, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
+    let mount = format!(
+        "mount --bind '{}' /etc/hosts; exec \"$@\"",
+        hosts.0.display()
+    );
+    let closed = ClosedPort::new();
+    let port = closed.address().port().to_string();
+    let mut command = piped("unshare");
+    command.args(["-rm", "sh", "-ec", &mount, "sh"]);
+    command.arg(client_command().get_program());
+    let remains = run(command.args(["two.test", "--port", &port]), b"hi\n");
+    assert_failed(&remains, TRY_AGAIN, "", "cannot connect to two.test port ");
+    for address in [": 127.0.0.1: ", "; 127.0.0.2: "] {
+        assert!(remains.stderr.contains(address), "{remains:?}");
+    }
+}
+
 #[test]
 fn a_full_disk_ends_the_server_and_its_client_is_never_told_that_all_is_well() {
     for _ in 0..10 {
