@@ -21,8 +21,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Runs a blocking call with the socket's timeout set to the time that is left. (A socket has two
-    /// timeouts, one for reading and one for writing.)
+    /// Runs a blocking call with the socket's timeout set to the time that is left. A socket has two
+    /// timeouts, one for reading and one for writing; `set_timeout` sets the one that `call` obeys.
     fn with_deadline(
         &self,
         set_timeout: fn(&TcpStream, Option<Duration>) -> io::Result<()>,

@@ -67,11 +67,12 @@ fn exchange(options: &Options) -> Result<(), ExitCode> {
         .map_err(try_again)
         .and_then(|()| read_message().map_err(refused));
     let Ok(message) = typed else {
+        // An orderly close tells the server that no message comes. A reset could be any failure.
         session.close();
         return typed.map(|_| ());
     };
 
-    // 4. send, and half-close. Up to `ready`, we know that nothing was sent. From `send` on, we do not.
+    // 4. send, and half-close. If `ready` fails, nothing was sent. If `send` fails, that is not known.
     let ready = session.ready().map_err(|error| try_again(error.into()))?;
     let no_receipt = || format!("no receipt from {address}");
     let replies = ready.send(&message).with_context(no_receipt);
