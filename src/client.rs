@@ -16,16 +16,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to the first of the addresses that answers. `timeout` is for this and the greeting
-    /// together. Each later step has as long again.
+    /// Connects to the first address that answers. `timeout` is for this and the greeting together. Each
+    /// later step has the same time again.
     ///
     /// Each address but the last gets half of the time that is left, because it may be one where
     /// nothing ever answers. Of 60 seconds, three addresses get 30, 15 and 15.
     ///
     /// # Errors
     ///
-    /// If the name cannot be looked up, the reason; how long a look-up takes is up to the system. If
-    /// the only address fails, its failure. If several addresses fail, each address with its failure.
+    /// The reason, if the name cannot be looked up; how long a look-up takes is up to the system. The
+    /// connection's failure, if there is one address. Each address with its failure, if there are more.
     pub fn connect(addresses: impl ToSocketAddrs, timeout: Duration) -> io::Result<Self> {
         let deadline = Deadline::after(timeout);
         let mut addresses = addresses.to_socket_addrs()?.peekable();
@@ -69,9 +69,9 @@ impl Session {
     /// [`InvalidInput`](ErrorKind::InvalidInput) if an LF or NUL is in the line. Nothing is sent then:
     /// the server would take it for two lines, and each later answer would be one late.
     ///
-    /// Otherwise the errors of [`receive_greeting`](Self::receive_greeting), also if the end of the
-    /// stream cuts the answer off. After such an error the conversation is over: `ask` and `ready` fail
-    /// from then on, because an answer that comes late would be taken for that of the next line.
+    /// Otherwise the errors of [`receive_greeting`](Self::receive_greeting). An answer that the end of the
+    /// stream cuts off is an error, too. After such an error the conversation is over: `ask` and `ready`
+    /// fail from then on, because an answer that comes late would be taken for that of the next line.
     pub fn ask(&mut self, line: &[u8]) -> io::Result<Vec<u8>> {
         if line.contains(&b'\n') || line.contains(&0) {
             let reason = "an LF or a NUL would end the line early";
@@ -84,11 +84,12 @@ impl Session {
             Ok(_) => io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer"),
             Err(error) => error,
         };
+        // Whatever comes later is not to be read. This fails only if the connection is gone already.
         let _ = self.reader.get_ref().socket.shutdown(Shutdown::Both);
         Err(error)
     }
 
-    /// Makes sure that the server still waits for the message. Call this as late as possible.
+    /// Checks that the server still waits for the message. Call this as late as possible.
     ///
     /// If the server closed before we send, that says nothing about our message, and after sending we
     /// could no longer tell when it closed.
@@ -102,7 +103,7 @@ impl Session {
         let mut early = self.reader.buffer().to_vec();
         let mut connection = self.reader.into_inner();
         connection.deadline.renew();
-        // Only taking everything that has come shows whether the stream ends behind it.
+        // Only reading everything that has come shows whether the stream ends after it.
         connection.socket.set_nonblocking(true)?;
         let mut stream = (&connection.socket).take(MAX_LINE as u64 + 1);
         let outcome = stream.read_to_end(&mut early);
@@ -128,7 +129,7 @@ impl Session {
     }
 }
 
-/// The last moment at which nothing has been sent.
+/// A connection on which nothing has been sent, just before the message is.
 #[derive(Debug)]
 pub struct Ready {
     /// What the server sent before the message.
@@ -168,8 +169,8 @@ impl Replies {
     ///
     /// An error means that the message may have arrived, whole or in part: the errors of
     /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). Every later call
-    /// fails, too. A socket tells a failure only once, and then looks as if it had been closed in
-    /// order.
+    /// fails, too, because a socket reports a failure only once, and then looks as if it had been closed
+    /// in order.
     pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
         // Until this call succeeds, it counts as failed.
         if mem::replace(&mut self.failed, true) {
@@ -196,8 +197,8 @@ impl Replies {
             deadline.remaining()?;
             thread::sleep(Duration::from_millis(1));
         }
-        // Was there a reset? `read` does not tell if the end of the stream came first (socket(7),
-        // SO_ERROR).
+        // Was there a reset? `read` does not report one that came after the end of the stream
+        // (socket(7), SO_ERROR).
         match socket.take_error()? {
             Some(error) => Err(error),
             None => Ok(()),
@@ -205,7 +206,7 @@ impl Replies {
     }
 }
 
-/// Reads a line from a server. Servers in C send the NUL of their string behind its line end; that NUL
+/// Reads a line from a server. Servers in C send the NUL of their string after its line end. That NUL
 /// alone is not a line, and is skipped.
 fn read_reply(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     loop {

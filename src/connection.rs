@@ -1,4 +1,4 @@
-//! A TCP connection that keeps a deadline.
+//! A TCP connection that enforces a deadline.
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,7 +10,7 @@ use crate::deadline::Deadline;
 /// round trips around the Earth, and less than a second, because the server's next client waits.
 const LINGER: Duration = Duration::from_millis(750);
 
-/// More bytes than a system stores for a connection before the program reads.
+/// More bytes than any system buffers for a connection.
 const MAX_STORED: u64 = 16 << 20;
 
 /// A TCP connection on which every wait ends by one deadline.
@@ -31,25 +31,25 @@ impl Connection {
         loop {
             let remaining = self.deadline.remaining()?;
             match set_timeout(&self.socket, Some(remaining)) {
-                // This is how macOS says that both directions are shut down (setsockopt(2)). Then
-                // nothing waits. After any other failure, the call could wait without end.
+                // After any other failure than `InvalidInput`, the call could wait without end. That one
+                // is how macOS reports that both directions are shut down, and then no call waits.
                 Err(error) if error.kind() != ErrorKind::InvalidInput => return Err(error),
                 _ => {}
             }
             let outcome = call();
             match outcome.as_ref().map_err(io::Error::kind) {
-                // Unix says `WouldBlock` when the timeout is over, and the next turn of the loop ends
-                // with the deadline's error. A socket in non-blocking mode says so at once.
+                // Unix reports so that the timeout is over, and the next turn of the loop ends with the
+                // deadline's error. A socket in non-blocking mode reports the same at once.
                 Err(ErrorKind::WouldBlock) => self.socket.set_nonblocking(false)?,
-                // Windows says `TimedOut`. On Unix that is something else: the connection is lost,
-                // because the peer's system no longer acknowledges (tcp(7), ETIMEDOUT).
+                // Windows reports so that the timeout is over. On Unix this is something else: the
+                // connection is lost, because the peer's system no longer acknowledges (tcp(7)).
                 Err(ErrorKind::TimedOut) if cfg!(windows) => return Err(self.deadline.expired()),
                 _ => return outcome,
             }
         }
     }
 
-    /// Reads like [`read`](Read::read), but leaves the bytes in the system's buffer.
+    /// Reads like [`read`](Read::read), but leaves the bytes in the receive buffer.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.with_deadline(TcpStream::set_read_timeout, || self.socket.peek(buffer))
     }

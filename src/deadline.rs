@@ -26,7 +26,7 @@ impl Deadline {
         *self = Self::after(self.timeout);
     }
 
-    /// The time that is left. It is never zero, because std rejects a zero timeout.
+    /// The time that is left. What is returned is never zero, because std rejects a zero timeout.
     ///
     /// # Errors
     ///

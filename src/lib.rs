@@ -45,7 +45,7 @@
 //!
 //! **A line** is the bytes up to the first of
 //!
-//! - an LF (byte 10); one CR (13) right before it is dropped with it,
+//! - an LF (byte 10); a CR (13) just before it is dropped, too,
 //! - a NUL (0), because programs in C send it at the end of a string,
 //! - the end of the stream.
 //!
@@ -61,9 +61,9 @@
 //!
 //! **The deadline.** The server gives each client 60 seconds by default, from accept to close, and then
 //! drops it. After the message, the server reads on for 0.75 seconds at most. Meanwhile other clients
-//! wait in the system's queue, so a client must be prepared to wait for its greeting. By default
-//! `greet-client` gives connection and greeting 60 seconds together, and then as long again to sending
-//! and the server's close.
+//! wait in the system's queue (the backlog), so a client must be prepared to wait for its greeting. By
+//! default `greet-client` allows 60 seconds for connection and greeting together, and another 60 for
+//! sending and the server's close.
 //!
 //! # The modules
 //!
@@ -71,7 +71,7 @@
 //!
 //! - [`line`](mod@line) reads and writes a line, on any stream.
 //! - `deadline` is the instant by which something must be over.
-//! - `connection` is a TCP connection that keeps a deadline.
+//! - `connection` is a TCP connection that enforces a deadline.
 //! - [`server`] and [`client`] are the steps of each side.
 //! - [`terminal`] shows a line to a person without obeying it.
 //! - [`arguments`] reads what a person types.
@@ -83,9 +83,9 @@
 //! If `greet-client` ends with status 0, and its server is a `greet-server` that it reached directly,
 //! then its line is on that server's standard output. Three rules make this exact:
 //!
-//! 1. *The server removes the end of the message from the system's buffer only after it has shown the
-//!    message.* Until then it only looks at the bytes (`MSG_PEEK`). Many things may end the server
-//!    before that: a full disk, a reader that is gone, a kill, its deadline. All of them leave the LF
+//! 1. *The server removes the end of the message from the receive buffer only after it has shown the
+//!    message.* Until then it only looks at the bytes (`MSG_PEEK`). Many things may end the session
+//!    before that: a full disk, a reader that is gone, a kill, the deadline. All of them leave the LF
 //!    unread, and a socket that is closed with unread bytes sends a reset (RFC 1122, section 4.2.2.13;
 //!    RFC 2525, section 2.17).
 //! 2. *Before it has shown the message, the server never half-closes; it can only close.* So a message
@@ -94,8 +94,8 @@
 //!    acknowledged and no error is pending.* If the server closed while the message was on its way, a
 //!    reset follows the end of the stream. The client waits for it, within its deadline.
 //!
-//! The other direction cannot be had: a message may be shown without a receipt, because the server may
-//! die, or the client's time may end, just then. So the client tells two kinds of failure apart. Until
+//! The converse does not hold: a message may be shown without a receipt, because the server may die, or
+//! the client's time may end, just then. So the client tells two kinds of failure apart. Until
 //! it first tries to send, *nothing was sent*, and trying again does no harm. From then on the message
 //! *may have arrived*, whole or in part, shown or not. In the library, [`Ready`](client::Ready) is the
 //! border between the two. In the program, it is the border between status 1 or 2 and status 3.
@@ -108,22 +108,21 @@
 //!   close. Then the relay has the line, and perhaps nobody else.
 //! - **Both sides use Multipath TCP** (`mptcpize`). It loses the reset, too.
 //! - **The server is not `greet-server`.** Then the server's system has the whole line, and the server
-//!   has closed in order, whatever it thinks of the line.
-//! - **The client is not `greet-client`, and the end of the stream ends its line** instead of an LF or
-//!   NUL. Nothing is left unread then that the server could hold back. Nor can the server tell half of
-//!   such a line from a whole one; its log says `without a line end`. That goes for `greet-client`, too,
-//!   if it ends in the middle of sending.
+//!   has closed in order, whatever it did with the line.
+//! - **The end of the stream ends the line,** instead of an LF or NUL. Nothing is left unread then that
+//!   the server could hold back. Nor can the server tell half of such a line from a whole one; its log
+//!   says `without a line end`. Other clients may send such lines, and so does a `greet-client` that is
+//!   killed, or runs out of time, while it sends.
 //! - **Standard output keeps nothing**, because it is `/dev/null` or closed, or what was written is not
 //!   on the disk yet. *Shown* means that the system has taken the line from the server.
 //! - **One of the systems is not Linux.** macOS sends the reset (XNU, `tcp_disconnect`), but it forgets
 //!   the peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so the
-//!   client cannot wait for the reset. For Windows, Microsoft documents neither.
+//!   client cannot wait for the reset. For Windows, Microsoft documents neither the reset nor the wait.
 //!
-//! Nor is a deadline exact for a peer that floods a socket with urgent segments, which takes raw
-//! packets: it was seen to stretch a wait by a quarter on Linux, where a waiting time counts only while
-//! the program sleeps.
+//! A peer that floods a socket with urgent segments, for which it needs raw packets, can stretch a
+//! deadline. On Linux it was stretched by a quarter, because a wait counts only the time asleep.
 
-// The programs on the learner's page are compiled and run as tests.
+// The programs in the README.md of this folder are compiled and run as tests.
 #![cfg_attr(doctest, doc = include_str!("README.md"))]
 
 pub mod arguments;

@@ -30,8 +30,8 @@ pub struct Line {
 /// # Errors
 ///
 /// The failure of `reader`, or [`InvalidData`](ErrorKind::InvalidData) as soon as the line is known
-/// to be longer than [`MAX_LINE`] bytes. What was read of the line until then is lost, because half
-/// a line is not a line.
+/// to be longer than [`MAX_LINE`] bytes. What was read of the line so far is lost, because half a
+/// line is not a line.
 pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     let mut end = None;

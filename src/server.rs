@@ -40,7 +40,7 @@ impl Session {
 
     /// Receives one line, or `None` if the client has closed without another one.
     ///
-    /// To ask for the next line says that the one before is safe. Until then, or until
+    /// Asking for the next line says that the one before is safe. Until then, or until
     /// [`close`](Self::close), the client cannot take it for delivered.
     ///
     /// # Errors
@@ -51,14 +51,14 @@ impl Session {
     }
 
     /// Starts the deadline again: `timeout` from now. In a conversation, call this for each line.
-    /// `receive` does not do it by itself, because a client that sends line after line could then hold
-    /// a server for ever that serves one client at a time.
+    /// `receive` does not do it by itself. If it did, a client that sends line after line could hold a
+    /// server for ever, and with it all other clients.
     pub fn renew(&mut self) {
         self.reader.get_mut().connection.deadline.renew();
     }
 
     /// Makes an orderly close, which is the client's receipt: half-closes, and reads until the client
-    /// has closed, too, for 0.75 seconds at most. Returns how many bytes behind the last received line
+    /// has closed, too, for 0.75 seconds at most. Returns how many bytes after the last received line
     /// were ignored.
     #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
     pub fn close(self) -> usize {
@@ -70,7 +70,7 @@ impl Session {
     }
 }
 
-/// A stream that reads the client's bytes but leaves them in the system's buffer until the next read.
+/// A stream that reads the client's bytes but leaves them in the receive buffer until the next read.
 ///
 /// A [`BufReader`] reads again only when everything it had is consumed. If the bytes were taken from
 /// the system at once, and the server then died before it had shown them, the system would make an
@@ -78,13 +78,13 @@ impl Session {
 #[derive(Debug)]
 struct Unread {
     connection: Connection,
-    /// How many bytes the last call read. They are still in the system's buffer.
+    /// How many bytes the last call read. They are still in the receive buffer.
     peeked: usize,
 }
 
 impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // First remove from the system's buffer what the last call peeked. A single `read` takes all of
+        // First remove from the receive buffer what the last call peeked. A single `read` takes all of
         // it, and cannot block, because the bytes are there. The peek then overwrites them.
         let _taken = (&self.connection.socket)
             .take(self.peeked as u64)

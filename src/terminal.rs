@@ -27,7 +27,7 @@ pub fn log(mut output: impl Write, line: &str) {
     let _ = write_line(&mut output, escape(line.as_bytes()).as_bytes());
 }
 
-/// Escapes whatever could command or deceive a terminal: control characters other than TAB (C0, DEL
+/// Escapes whatever could control a terminal or deceive its reader: control characters other than TAB (C0, DEL
 /// and C1), the explicit bidirectional controls (Unicode Standard Annex 9, section 2: U+202A to
 /// U+202E, U+2066 to U+2069), and bytes that are not UTF-8, as `\xNN`.
 ///

@@ -98,11 +98,11 @@ fn fail(status: u8, fate: &str, error: &anyhow::Error) -> ExitCode {
 fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> {
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let session = Session::connect(&addresses[..], timeout);
-    // An address with its interface, such as `fe80::1%eth0`, is no `IpAddr` for std.
+    // std does not parse an address with its interface, such as `fe80::1%eth0`, as an `IpAddr`.
     let is_address = host.parse::<IpAddr>().is_ok() || host.contains('%');
     match addresses[..] {
-        // The failure of several addresses names each of them. That of a single one does not, so it is
-        // named here, unless it is what the user typed.
+        // The error of several addresses names them. That of a single address does not, so this does,
+        // unless the user typed the address.
         [only] if !is_address => session.with_context(|| only.ip()),
         _ => Ok(session?),
     }
@@ -120,7 +120,9 @@ fn read_message() -> anyhow::Result<Vec<u8>> {
     match line.context("standard input")? {
         None => bail!("no line on standard input"),
         Some(Line { end: Some(0), .. }) => bail!("a NUL in the line would end it early"),
-        Some(line) if line.bytes.ends_with(b"\r") => bail!("a CR at its end would be dropped"),
+        Some(line) if line.bytes.ends_with(b"\r") => {
+            bail!("a CR at the end would be dropped")
+        }
         Some(line) => Ok(line.bytes),
     }
 }
@@ -130,8 +132,8 @@ fn print(line: &[u8], on_terminal: bool) -> anyhow::Result<()> {
     terminal::show(&mut io::stdout(), on_terminal, line).context("cannot write to standard output")
 }
 
-/// Tells the person at the keyboard something, if there is one. This makes a single write; `eprint!` would
-/// write in pieces, and panic if standard error is lost.
+/// Tells something to the person at the keyboard. If standard input is not a terminal, nobody sits there.
+/// This makes a single write; `eprint!` would write in pieces, and panic if standard error is lost.
 fn tell_user(text: &str) {
     if io::stdin().is_terminal() {
         let _ = io::stderr().write_all(text.as_bytes());

@@ -133,8 +133,8 @@ fn refuses_what_is_not_one_line_before_anything_is_sent() {
         (b"", ": no line on standard input\n"),
         (b"early\0end\n", "NUL"),
         (b"\0\n", "NUL"),
-        (b"cut off\r", "a CR at its end would be dropped"),
-        (b"cut off\r\r\n", "a CR at its end would be dropped"),
+        (b"cut off\r", "a CR at the end would be dropped"),
+        (b"cut off\r\r\n", "a CR at the end would be dropped"),
         (&too_long, "standard input: the line is longer than "),
         (&[&too_long[..], b"\n"].concat(), "longer than 65536 bytes"),
     ];
