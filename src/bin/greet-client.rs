@@ -120,9 +120,7 @@ fn read_message() -> anyhow::Result<Vec<u8>> {
     match line.context("standard input")? {
         None => bail!("no line on standard input"),
         Some(Line { end: Some(0), .. }) => bail!("a NUL in the line would end it early"),
-        Some(line) if line.bytes.ends_with(b"\r") => {
-            bail!("a CR at the end would be dropped")
-        }
+        Some(line) if line.bytes.ends_with(b"\r") => bail!("a CR at the end would be dropped"),
         Some(line) => Ok(line.bytes),
     }
 }

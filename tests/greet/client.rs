@@ -41,7 +41,6 @@ fn greeted(greeting: &'static [u8]) -> (Program, TcpStream) {
     (client, server.outcome())
 }
 
-/// Nothing was sent, and another time may be better.
 pub const TRY_AGAIN: i32 = 1;
 /// Nothing was sent, and the same again would end the same.
 const REFUSED: i32 = 2;

@@ -104,7 +104,6 @@ impl<T> Peer<T> {
     }
 }
 
-/// Starts a server that behaves as told.
 pub fn serve_once<T: Send + 'static>(
     behave: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> Peer<T> {

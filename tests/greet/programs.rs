@@ -209,7 +209,6 @@ pub fn client_to(port: u16) -> Command {
     command
 }
 
-/// Starts `greet-client` for a port of this machine.
 pub fn start_client(port: u16, arguments: &[&str]) -> Program {
     Program::start(client_to(port).args(arguments))
 }
@@ -289,7 +288,6 @@ pub fn port_in(line: &str) -> u16 {
     address.parse::<SocketAddr>().unwrap().port()
 }
 
-/// Connects to a port of this machine.
 pub fn connect(port: u16) -> TcpStream {
     patient(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
 }

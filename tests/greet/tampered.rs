@@ -305,20 +305,26 @@ fn names_each_address_of_a_name_when_nothing_answers() {
         return left_out("no unshare(1), or it may not mount a hosts file of its own");
     }
     let hosts = Scratch::new("hosts");
-    std::fs::write(&hosts.0, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
+    std::fs::write(
+        &hosts.0,
+        "127.0.0.1 one.test two.test\n127.0.0.2 two.test\n",
+    )
+    .unwrap();
     let mount = format!(
         "mount --bind '{}' /etc/hosts; exec \"$@\"",
         hosts.0.display()
     );
     let closed = ClosedPort::new();
     let port = closed.address().port().to_string();
-    let mut command = piped("unshare");
-    command.args(["-rm", "sh", "-ec", &mount, "sh"]);
-    command.arg(client_command().get_program());
-    let remains = run(command.args(["two.test", "--port", &port]), b"hi\n");
-    assert_failed(&remains, TRY_AGAIN, "", "cannot connect to two.test port ");
-    for address in [": 127.0.0.1: ", "; 127.0.0.2: "] {
-        assert!(remains.stderr.contains(address), "{remains:?}");
+    for (name, addresses) in [("one.test", 1), ("two.test", 2)] {
+        let mut command = piped("unshare");
+        command.args(["-rm", "sh", "-ec", &mount, "sh"]);
+        command.arg(client_command().get_program());
+        let remains = run(command.args([name, "--port", &port]), b"hi\n");
+        let step = format!("cannot connect to {name} port {port}: 127.0.0.");
+        assert_failed(&remains, TRY_AGAIN, "", &step);
+        let named = remains.stderr.matches("127.0.0.").count();
+        assert_eq!(named, addresses, "{remains:?}");
     }
 }
 

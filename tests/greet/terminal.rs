@@ -33,7 +33,6 @@ fn greet_in_red(mut server: &TcpStream) -> Vec<u8> {
     hear_all(server).unwrap()
 }
 
-/// The next line on the screen.
 #[track_caller]
 fn screen(program: &Program) -> String {
     String::from_utf8(program.next_line())
@@ -42,7 +41,6 @@ fn screen(program: &Program) -> String {
         .into()
 }
 
-/// A client in a terminal that has greeted its person.
 #[track_caller]
 fn greeted_in_terminal(port: u16) -> Option<Program> {
     let client = start_in_terminal(&client_to(port))?;
