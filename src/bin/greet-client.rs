@@ -38,9 +38,8 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    exchange(&Options::parse())
-        .err()
-        .unwrap_or(ExitCode::SUCCESS)
+    let outcome = exchange(&Options::parse());
+    outcome.err().unwrap_or(ExitCode::SUCCESS)
 }
 
 /// The five steps of a TCP client. A failure is reported where it happens, and returned as the exit

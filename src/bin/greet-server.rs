@@ -84,10 +84,11 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                     .with_context(|| format!("cannot show the message from {peer}"))?;
                 shown += 1;
                 // 7. close
-                let remark = match session.close() {
-                    _ if message.end.is_none() => ", without a line end".into(),
-                    0 => String::new(),
-                    ignored => format!(", {ignored} more ignored"),
+                let ignored = session.close();
+                let remark = match message.end {
+                    None => ", without a line end".into(),
+                    Some(_) if ignored == 0 => String::new(),
+                    Some(_) => format!(", {ignored} more ignored"),
                 };
                 format!("{} bytes received{remark}", message.bytes.len())
             }
