@@ -11,8 +11,7 @@ use crate::peers::{
 };
 use crate::programs::{PATIENCE, Program, Scratch, Server, connect, port_in, server_command};
 
-/// A server's deadline in seconds, and the same. A good client behind it is served even on a machine
-/// that stalls.
+/// A server's deadline in seconds, and the same as a duration.
 const TIMEOUT: &str = "0.8";
 const DEADLINE: Duration = Duration::from_millis(800);
 

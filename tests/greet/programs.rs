@@ -103,6 +103,12 @@ impl Program {
         line.trim_end_matches('\n').into()
     }
 
+    /// Types `keys`, and leaves the input open.
+    #[cfg(target_os = "linux")]
+    pub fn press(&mut self, keys: &[u8]) {
+        self.input.as_mut().unwrap().write_all(keys).unwrap();
+    }
+
     /// Types `text`, and the end of input behind it. Returns whether all of it could be written, which
     /// fails once the program is gone.
     pub fn type_in(&mut self, text: &[u8]) -> bool {
@@ -112,7 +118,6 @@ impl Program {
     /// Waits until the program ends by itself.
     #[track_caller]
     pub fn end(mut self) -> Remains {
-        self.input = None;
         Remains {
             stdout: rest_of(&self.output),
             stderr: rest_of(&self.errors),

@@ -18,7 +18,6 @@ use crate::programs::{
 const LONG: usize = 20_000;
 /// How many sessions run at the same time: each holds several files.
 const AT_ONCE: usize = 6;
-/// A short deadline in seconds, and more than that.
 const TIMEOUT: &str = "0.3";
 const PAST_THE_TIMEOUT: Duration = Duration::from_millis(450);
 
