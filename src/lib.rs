@@ -119,6 +119,8 @@
 //!   the peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so the
 //!   client cannot wait for the reset. For Windows, Microsoft documents neither the reset nor the wait.
 //!
+//! Urgent bytes (`MSG_OOB`) are not part of the stream: the system drops them, and no log counts them.
+//!
 //! A peer that floods a socket with urgent segments, for which it needs raw packets, can stretch a
 //! deadline. On Linux it was stretched by a quarter, because a wait counts only the time asleep.
 
