@@ -9,9 +9,12 @@ use crate::programs::{PATIENCE, connect, patient};
 
 /// Waits until something can be read, and leaves it unread. A wait with a timeout may be interrupted,
 /// as other threads start programs (signal(7)); `peek` does not go on by itself.
-pub fn wait_for_byte(stream: &TcpStream) {
-    while let Err(error) = stream.peek(&mut [0]) {
-        assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+pub fn wait_for_byte(stream: &TcpStream) -> io::Result<()> {
+    loop {
+        match stream.peek(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome.map(|_| ()),
+        }
     }
 }
 
@@ -60,9 +63,9 @@ pub fn say(mut stream: &TcpStream, message: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Sends some bytes, then resets the connection: that is what a system does when a program closes
 /// a socket with bytes that it has not read, here the greeting.
-pub fn reset_after(mut stream: TcpStream, bytes: &[u8]) {
-    stream.write_all(bytes).unwrap();
-    wait_for_byte(&stream);
+pub fn reset_after(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes)?;
+    wait_for_byte(&stream)
 }
 
 /// Sends a few bytes now and then, until the other side has enough of it.

@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Write};
 use std::process::Command;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -21,28 +21,45 @@ const AT_ONCE: usize = 6;
 const TIMEOUT: &str = "0.3";
 const PAST_THE_TIMEOUT: Duration = Duration::from_millis(450);
 
+/// Why strace(1) cannot trace here, if so. It is asked once.
+fn no_tracing() -> Option<&'static str> {
+    static REASON: OnceLock<Option<&str>> = OnceLock::new();
+    *REASON.get_or_init(|| {
+        let mut trial = Command::new("strace");
+        match trial.args(["-o", "/dev/null", "true"]).output() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Some("no strace(1)"),
+            trial if trial.as_ref().unwrap().status.success() => None,
+            _ => Some("strace(1) may not trace"),
+        }
+    })
+}
+
 /// The command under strace(1), or `None` if that cannot trace here.
 fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
-    match Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output()
-    {
-        Err(error) if error.kind() == ErrorKind::NotFound => left_out("no strace(1)"),
-        trial if !trial.as_ref().unwrap().status.success() => left_out("strace(1) may not trace"),
-        _ => {
-            let mut strace = piped("strace");
-            // With -D the program itself, and not strace, is what the test starts and stops.
-            strace.args(["-D", "-qq"]).args(options);
-            strace.arg(command.get_program()).args(command.get_args());
-            return Some(strace);
-        }
+    if let Some(reason) = no_tracing() {
+        left_out(reason);
+        return None;
     }
-    None
+    let mut strace = piped("strace");
+    // With -D the program itself, and not strace, is what the test starts and stops.
+    strace.args(["-D", "-qq"]).args(options);
+    strace.arg(command.get_program()).args(command.get_args());
+    Some(strace)
 }
 
 /// The command with some of its system calls tampered with, or `None` if that cannot be done here.
 fn tampered(command: &Command, tamper: &str) -> Option<Command> {
     under_strace(command, &["-o", "/dev/null", "-e", tamper])
+}
+
+/// Starts a server with some of its system calls tampered with.
+fn start_tampered_server(tamper: &str) -> Option<Server> {
+    tampered(&server_command(), tamper).map(|mut command| Server::start_by(&mut command))
+}
+
+/// Runs a client with a line on its standard input and some of its system calls tampered with.
+fn run_tampered_client(port: u16, tamper: &str) -> Option<Remains> {
+    tampered(&client_to(port), tamper).map(|mut command| run(&mut command, b"hi\n"))
 }
 
 /// Sends a signal to a program, if it is still there.
@@ -157,10 +174,9 @@ fn a_server_stopped_while_the_line_comes_gives_no_such_receipt() {
 #[test]
 fn what_has_come_is_read_though_the_server_was_stopped_in_its_close() {
     let stop = "inject=setsockopt:signal=STOP:when=4";
-    let Some(mut command) = tampered(&server_command(), stop) else {
+    let Some(server) = start_tampered_server(stop) else {
         return;
     };
-    let server = Server::start_by(&mut command);
     let mut client = server.connect();
     let more_than_one_read = "more\n".repeat(4_000);
     client
@@ -181,23 +197,22 @@ fn what_has_come_is_read_though_the_server_was_stopped_in_its_close() {
 #[test]
 fn no_wait_is_begun_for_which_no_deadline_can_be_set() {
     let fail = "inject=setsockopt:error=EPERM:when=2+";
-    let Some(mut command) = tampered(&server_command(), fail) else {
+    let Some(server) = start_tampered_server(fail) else {
         return;
     };
-    let server = Server::start_by(&mut command);
     for silent in [server.connect(), server.connect()] {
         let ending = server.ending_of(&silent);
         assert_eq!(ending, "failed: Operation not permitted (os error 1)");
     }
     let silent = serve_once(|server| hear_all(&server));
     let fail = "inject=setsockopt:error=EPERM";
-    let mut client = tampered(&client_to(silent.port), fail).unwrap();
+    let remains = run_tampered_client(silent.port, fail).unwrap();
     let reason = ": Operation not permitted (os error 1)\n";
-    assert_failed(&run(&mut client, b"hi\n"), TRY_AGAIN, "", reason);
+    assert_failed(&remains, TRY_AGAIN, "", reason);
 
     // On macOS this is no failure: both directions are shut down, and nothing waits.
     let shut_down = "inject=setsockopt:error=EINVAL:when=2+";
-    let server = Server::start_by(&mut tampered(&server_command(), shut_down).unwrap());
+    let server = start_tampered_server(shut_down).unwrap();
     let remains = run_client(server.port, b"hi\n");
     assert!(remains.status.success(), "{remains:?}");
 }
@@ -206,10 +221,9 @@ fn no_wait_is_begun_for_which_no_deadline_can_be_set() {
 fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
     for error in ["ECONNABORTED", "ECONNRESET"] {
         let gone = format!("inject=accept4:error={error}:when=1..300");
-        let Some(mut command) = tampered(&server_command(), &gone) else {
+        let Some(server) = start_tampered_server(&gone) else {
             return;
         };
-        let server = Server::start_by(&mut command);
         // With a pause after each it would take far more than patience.
         say(&server.connect(), b"here\n").unwrap();
         for _ in 0..300 {
@@ -235,10 +249,10 @@ fn fails_when_the_connection_is_reset_before_the_greeting_or_while_the_line_is_t
             hear_all(&server).unwrap_or_default()
         });
         let fail = format!("inject=recvfrom:error={error}");
-        let Some(mut client) = tampered(&client_to(server.port), &fail) else {
+        let Some(remains) = run_tampered_client(server.port, &fail) else {
             return;
         };
-        assert_failed(&run(&mut client, b"hi\n"), TRY_AGAIN, stdout, reason);
+        assert_failed(&remains, TRY_AGAIN, stdout, reason);
         assert_eq!(server.outcome(), b"");
     }
 }
@@ -252,10 +266,9 @@ fn does_not_take_an_orderly_close_for_delivery_when_sending_failed_or_a_reset_is
     ] {
         let server = serve_once(|server| greet_and_hear_all(&server));
         let reset = format!("inject={reset}");
-        let Some(mut client) = tampered(&client_to(server.port), &reset) else {
+        let Some(remains) = run_tampered_client(server.port, &reset) else {
             return;
         };
-        let remains = run(&mut client, b"hi\n");
         let reason = format!(
             ": no receipt from 127.0.0.1:{}: Connection reset",
             server.port
