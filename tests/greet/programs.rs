@@ -190,8 +190,6 @@ pub fn piped(program: &str) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    // It would colour help and errors.
-    command.env_remove("CLICOLOR_FORCE");
     command
 }
 
