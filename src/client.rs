@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
-use std::{mem, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use crate::line::{Line, MAX_LINE, read_line, write_line};
 use crate::{connection::Connection, deadline::Deadline};
@@ -131,6 +131,7 @@ impl Session {
 
 /// A connection on which nothing has been sent, just before the message is.
 #[derive(Debug)]
+#[must_use = "nothing is sent before `send`"]
 pub struct Ready {
     /// What the server sent before the message.
     early: Vec<u8>,
@@ -149,39 +150,33 @@ impl Ready {
         write_line(&mut self.connection, message)?;
         self.connection.half_close();
         let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
-        let failed = false;
-        Ok(Replies { reader, failed })
+        Ok(Replies { reader })
     }
 }
 
 /// What the server sends after its greeting, up to its close, which is the receipt for the message.
 #[derive(Debug)]
+#[must_use = "the message is delivered only when `receive` returns `None`"]
 pub struct Replies {
     reader: BufReader<Chain<Cursor<Vec<u8>>, Connection>>,
-    failed: bool,
 }
 
 impl Replies {
-    /// Receives a line. `None` is the end of the stream and [the
+    /// Receives a line. Returns it with what follows, or `None` at the end of the stream, which is [the
     /// receipt](crate#the-close-is-the-receipt).
     ///
     /// # Errors
     ///
     /// An error means that the message may have arrived, whole or in part: the errors of
-    /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). Every later call
-    /// fails, too, because a socket reports a failure only once, and then looks as if it had been closed
-    /// in order.
-    pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
-        // Until this call succeeds, it counts as failed.
-        if mem::replace(&mut self.failed, true) {
-            return Err(io::Error::other("receiving has failed before"));
+    /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). It takes the
+    /// replies along: a socket reports a failure only once, and then looks as if it had been closed in
+    /// order.
+    pub fn receive(mut self) -> io::Result<Option<(Vec<u8>, Self)>> {
+        if let Some(reply) = read_reply(&mut self.reader)? {
+            return Ok(Some((reply.bytes, self)));
         }
-        let reply = read_reply(&mut self.reader)?;
-        if reply.is_none() {
-            self.confirm()?;
-        }
-        self.failed = false;
-        Ok(reply.map(|line| line.bytes))
+        self.confirm()?;
+        Ok(None)
     }
 
     /// Makes sure that the end of the stream is a receipt: everything that we sent is acknowledged,

@@ -31,18 +31,18 @@ impl Connection {
         loop {
             let remaining = self.deadline.remaining()?;
             match set_timeout(&self.socket, Some(remaining)) {
-                // After any other failure than `InvalidInput`, the call could wait without end. That one
-                // is how macOS reports that both directions are shut down, and then no call waits.
+                // Without its timeout, the call could wait without end. But macOS refuses a timeout with
+                // `InvalidInput` once both directions are shut down, and then no call waits.
                 Err(error) if error.kind() != ErrorKind::InvalidInput => return Err(error),
                 _ => {}
             }
             let outcome = call();
             match outcome.as_ref().map_err(io::Error::kind) {
-                // Unix reports so that the timeout is over, and the next turn of the loop ends with the
-                // deadline's error. A socket in non-blocking mode reports the same at once.
+                // On Unix this means that the timeout is over; the next turn of the loop returns the
+                // deadline's error. In non-blocking mode it means that nothing has come yet.
                 Err(ErrorKind::WouldBlock) => self.socket.set_nonblocking(false)?,
-                // Windows reports so that the timeout is over. On Unix this is something else: the
-                // connection is lost, because the peer's system no longer acknowledges (tcp(7)).
+                // On Windows this means that the timeout is over. On Unix it means that the connection
+                // is lost, because the peer's system no longer acknowledges (tcp(7)).
                 Err(ErrorKind::TimedOut) if cfg!(windows) => return Err(self.deadline.expired()),
                 _ => return outcome,
             }

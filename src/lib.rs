@@ -15,19 +15,32 @@
 //! server.send(b"Please send a message to me")?;
 //! assert_eq!(client.receive_greeting()?, b"Please send a message to me");
 //!
-//! let mut replies = client.ready()?.send("你好".as_bytes())?;
+//! let replies = client.ready()?.send("你好".as_bytes())?;
 //! let message = server.receive()?.expect("a line");
 //! assert_eq!(message.bytes, "你好".as_bytes());
 //! server.close();
-//! assert_eq!(replies.receive()?, None, "an orderly close: the receipt");
+//! assert!(replies.receive()?.is_none(), "an orderly close: the receipt");
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! One thread can play both sides here, because the system completes a connection before the server
 //! accepts it, and stores what is sent before anybody reads it. Between two machines, two programs do
-//! the same: [`greet-server`](../greet_server/index.html) and
-//! [`greet-client`](../greet_client/index.html).
+//! the same.
+//!
+//! # The files
+//!
+//! Each stands on those below it. Only the two programs print, parse arguments and exit.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`greet-server`](../greet_server/index.html), [`greet-client`](../greet_client/index.html) | a program: the steps of its side, from top to bottom |
+//! | [`server`], [`client`] | the steps that one side can take on a connection |
+//! | `connection` | a TCP connection on which every wait has a deadline, and how it is closed |
+//! | `deadline` | one instant for many waits |
+//! | [`terminal`] | showing what somebody else chose |
+//! | [`arguments`] | reading what a person typed |
+//! | [`line`](mod@line) | a line: how to read and write one, on any stream |
 //!
 //! # The protocol
 //!
@@ -64,19 +77,6 @@
 //! wait in the system's queue (the backlog), so a client must be prepared to wait for its greeting. By
 //! default `greet-client` allows 60 seconds for connection and greeting together, and another 60 for
 //! sending and the server's close.
-//!
-//! # The modules
-//!
-//! In reading order:
-//!
-//! - [`line`](mod@line) reads and writes a line, on any stream.
-//! - `deadline` is the instant by which something must be over.
-//! - `connection` is a TCP connection that enforces a deadline.
-//! - [`server`] and [`client`] are the steps of each side.
-//! - [`terminal`] shows a line to a person without obeying it.
-//! - [`arguments`] reads what a person types.
-//!
-//! Nothing in them prints or exits. That is left to the programs.
 //!
 //! # The close is the receipt
 //!
@@ -121,8 +121,8 @@
 //!
 //! Urgent bytes (`MSG_OOB`) are not part of the stream: the system drops them, and no log counts them.
 //!
-//! A peer that floods a socket with urgent segments, for which it needs raw packets, can stretch a
-//! deadline. On Linux it was stretched by a quarter, because a wait counts only the time asleep.
+//! A peer that forges a flood of urgent segments can stretch a deadline: each segment wakes the server,
+//! and Linux counts only the time asleep. A quarter more was the most that was seen.
 
 // The programs in the README.md of this folder are compiled and run as tests.
 #![cfg_attr(doctest, doc = include_str!("README.md"))]

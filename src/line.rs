@@ -78,7 +78,8 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
 /// # Errors
 ///
 /// The failure of `writer`.
-pub fn write_line(writer: &mut impl Write, text: &[u8]) -> io::Result<()> {
+pub fn write_line(mut writer: impl Write, text: &[u8]) -> io::Result<()> {
     writer.write_all(&[text, b"\n"].concat())?;
+    // std does not promise that standard output stays line-buffered when it is not a terminal.
     writer.flush()
 }

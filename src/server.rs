@@ -84,8 +84,9 @@ struct Unread {
 
 impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // First remove from the receive buffer what the last call peeked. A single `read` takes all of
-        // it, and cannot block, because the bytes are there. The peek then overwrites them.
+        // First take from the receive buffer what the last call peeked. The bytes are there, so one `read`
+        // gets them all and does not block; if there are none, `take(0)` makes no system call. The peek
+        // then overwrites them.
         let _taken = (&self.connection.socket)
             .take(self.peeked as u64)
             .read(buffer)?;

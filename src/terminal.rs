@@ -10,7 +10,7 @@ use crate::line::write_line;
 /// # Errors
 ///
 /// The failure of `output`.
-pub fn show(output: &mut impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
+pub fn show(output: impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
     if on_terminal {
         write_line(output, escape(line).as_bytes())
     } else {
@@ -23,13 +23,13 @@ pub fn show(output: &mut impl Write, on_terminal: bool, line: &[u8]) -> io::Resu
 ///
 /// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then, and it
 /// writes a line in several pieces, between which another program's line could come.
-pub fn log(mut output: impl Write, line: &str) {
-    let _ = write_line(&mut output, escape(line.as_bytes()).as_bytes());
+pub fn log(output: impl Write, line: &str) {
+    let _ = write_line(output, escape(line.as_bytes()).as_bytes());
 }
 
-/// Escapes whatever could control a terminal or deceive its reader: control characters other than TAB (C0, DEL
-/// and C1), the explicit bidirectional controls (Unicode Standard Annex 9, section 2: U+202A to
-/// U+202E, U+2066 to U+2069), and bytes that are not UTF-8, as `\xNN`.
+/// Escapes whatever could control a terminal or deceive its reader: control characters other than TAB
+/// (C0, DEL and C1), the explicit bidirectional controls (Unicode Standard Annex 9, section 2: U+202A
+/// to U+202E, U+2066 to U+2069), and bytes that are not UTF-8, as `\xNN`.
 ///
 /// All other text stays as it is. That includes the implicit marks U+200E, U+200F and U+061C, because
 /// Arabic and Hebrew text needs them.

@@ -38,14 +38,15 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let outcome = exchange(&Options::parse());
-    outcome.err().unwrap_or(ExitCode::SUCCESS)
+    match exchange(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(status) => status,
+    }
 }
 
 /// The five steps of a TCP client. A failure is reported where it happens, and returned as the exit
 /// status, which says what is known of the line.
 fn exchange(options: &Options) -> Result<(), ExitCode> {
-    let on_terminal = io::stdout().is_terminal();
     let try_again = |error| fail(1, "nothing was sent", &error);
     let refused = |error| fail(2, "nothing was sent", &error);
     let may_have_arrived = |error| fail(3, "the message may have arrived", &error);
@@ -62,26 +63,29 @@ fn exchange(options: &Options) -> Result<(), ExitCode> {
         .receive_greeting()
         .with_context(|| format!("no greeting from {address}"))
         .map_err(try_again)?;
-    let typed = print(&greeting, on_terminal)
-        .map_err(try_again)
-        .and_then(|()| read_message().map_err(refused));
-    let Ok(message) = typed else {
-        // An orderly close tells the server that no message comes. A reset could be any failure.
-        session.close();
-        return typed.map(|_| ());
+    let printed = print(&greeting).map_err(try_again);
+    let message = match printed.and_then(|()| read_message().map_err(refused)) {
+        Ok(message) => message,
+        Err(status) => {
+            // An orderly close tells the server that no message comes. A reset could be any failure.
+            session.close();
+            return Err(status);
+        }
     };
 
-    // 4. send, and half-close. If `ready` fails, nothing was sent. If `send` fails, that is not known.
+    // 4. send, and half-close. Up to `ready`, nothing was sent. From `send` on, that is not known.
+    let no_receipt = |error: io::Error| {
+        let step = format!("no receipt from {address}");
+        may_have_arrived(anyhow::Error::new(error).context(step))
+    };
     let ready = session.ready().map_err(|error| try_again(error.into()))?;
-    let no_receipt = || format!("no receipt from {address}");
-    let replies = ready.send(&message).with_context(no_receipt);
-    let mut replies = replies.map_err(may_have_arrived)?;
+    let mut replies = ready.send(&message).map_err(no_receipt)?;
 
     // 5. close: dropping `replies` does it. First read to the end of the server's stream, because that
     // is the receipt.
-    let mut receive = || replies.receive().with_context(no_receipt);
-    while let Some(reply) = receive().map_err(may_have_arrived)? {
-        print(&reply, on_terminal).map_err(may_have_arrived)?;
+    while let Some((reply, rest)) = replies.receive().map_err(no_receipt)? {
+        print(&reply).map_err(may_have_arrived)?;
+        replies = rest;
     }
     tell_user(&format!("{} bytes delivered\n", message.len()));
     Ok(())
@@ -111,10 +115,9 @@ fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<S
 fn read_message() -> anyhow::Result<Vec<u8>> {
     tell_user("> ");
     let line = read_line(&mut io::stdin().lock());
-    // Ctrl-D leaves the cursor behind the prompt.
-    match &line {
-        Ok(Some(line)) if line.end == Some(b'\n') => {}
-        _ => tell_user("\n"),
+    // Enter moves the cursor to the next line. Ctrl-D leaves it behind the prompt.
+    if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
+        tell_user("\n");
     }
     match line.context("standard input")? {
         None => bail!("no line on standard input"),
@@ -125,8 +128,10 @@ fn read_message() -> anyhow::Result<Vec<u8>> {
 }
 
 /// Prints a line from the server.
-fn print(line: &[u8], on_terminal: bool) -> anyhow::Result<()> {
-    terminal::show(&mut io::stdout(), on_terminal, line).context("cannot write to standard output")
+fn print(line: &[u8]) -> anyhow::Result<()> {
+    let stdout = io::stdout();
+    let on_terminal = stdout.is_terminal();
+    terminal::show(stdout, on_terminal, line).context("cannot write to standard output")
 }
 
 /// Tells something to the person at the keyboard. If standard input is not a terminal, nobody sits there.
