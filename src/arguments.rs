@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 /// The TCP port on which the two programs meet unless told otherwise.
-pub const PORT: u16 = 65_432;
+pub const DEFAULT_PORT: u16 = 65_432;
 
 /// Reads a timeout from 0.001 to 1,000,000 seconds. Decimals are allowed.
 ///

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::{thread, time::Duration};
 
-use crate::line::{Line, MAX_LINE, read_line, write_line};
+use crate::line::{Line, MAX_LINE_LENGTH, read_line, write_line};
 use crate::{connection::Connection, deadline::Deadline};
 
 /// A connection to a server, on which no message has been sent.
@@ -97,7 +97,7 @@ impl Session {
     /// # Errors
     ///
     /// An error means that nothing was sent: [`ConnectionAborted`](ErrorKind::ConnectionAborted) if
-    /// the server has closed or has said more than [`MAX_LINE`] bytes, or the connection's failure.
+    /// the server has closed or has said more than [`MAX_LINE_LENGTH`] bytes, or the connection's failure.
     /// The session ends with an orderly close.
     pub fn ready(self) -> io::Result<Ready> {
         let mut early = self.reader.buffer().to_vec();
@@ -105,12 +105,12 @@ impl Session {
         connection.deadline.renew();
         // Only reading everything that has come shows whether the stream ends after it.
         connection.socket.set_nonblocking(true)?;
-        let mut stream = (&connection.socket).take(MAX_LINE as u64 + 1);
+        let mut stream = (&connection.socket).take(MAX_LINE_LENGTH as u64 + 1);
         let outcome = stream.read_to_end(&mut early);
         connection.socket.set_nonblocking(false)?;
         let reason = match outcome {
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-            _ if early.len() > MAX_LINE => "the server had said too much",
+            _ if early.len() > MAX_LINE_LENGTH => "the server had said too much",
             Ok(_) => "the server had closed",
             // The stream has not ended: the server waits for us.
             Err(_) => return Ok(Ready { early, connection }),

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, ErrorKind, Write};
 /// The most bytes that a line may have, not counting its end.
 ///
 /// Without a limit, a peer that never ends its line would fill the memory.
-pub const MAX_LINE: usize = 65_536;
+pub const MAX_LINE_LENGTH: usize = 65_536;
 
 /// A line, as [`read_line`] found it.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub struct Line {
 /// # Errors
 ///
 /// The failure of `reader`, or [`InvalidData`](ErrorKind::InvalidData) as soon as the line is known
-/// to be longer than [`MAX_LINE`] bytes. What was read of the line so far is lost, because half a
+/// to be longer than [`MAX_LINE_LENGTH`] bytes. What was read of the line so far is lost, because half a
 /// line is not a line.
 pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     let mut end = None;
     // A CR at the end does not count yet. If the next byte is an LF, the CR is dropped with it.
-    while end.is_none() && bytes.len() <= MAX_LINE + usize::from(bytes.ends_with(b"\r")) {
+    while end.is_none() && bytes.len() <= MAX_LINE_LENGTH + usize::from(bytes.ends_with(b"\r")) {
         let piece = match reader.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             piece => piece?,
@@ -60,8 +60,8 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     if end == Some(b'\n') && bytes.ends_with(b"\r") {
         bytes.pop();
     }
-    if bytes.len() > MAX_LINE {
-        let reason = format!("the line is longer than {MAX_LINE} bytes");
+    if bytes.len() > MAX_LINE_LENGTH {
+        let reason = format!("the line is longer than {MAX_LINE_LENGTH} bytes");
         return Err(io::Error::new(ErrorKind::InvalidData, reason));
     }
     let is_line = end.is_some() || !bytes.is_empty();
@@ -73,7 +73,7 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
 /// program's line could come between them.
 ///
 /// The caller makes sure that `text` arrives unchanged: it holds no LF and no NUL, it does not end
-/// with a CR, and it is at most [`MAX_LINE`] bytes long.
+/// with a CR, and it is at most [`MAX_LINE_LENGTH`] bytes long.
 ///
 /// # Errors
 ///

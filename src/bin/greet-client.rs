@@ -6,7 +6,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use greet::arguments::{PORT, parse_host, parse_timeout};
+use greet::arguments::{DEFAULT_PORT, parse_host, parse_timeout};
 use greet::line::{Line, read_line};
 use greet::{client::Session, terminal};
 
@@ -27,7 +27,7 @@ struct Options {
     host: String,
 
     /// TCP port of the server, 1 to 65535
-    #[arg(short, long, default_value_t = PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
     /// Longest wait, decimals allowed: for connection and

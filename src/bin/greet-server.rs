@@ -6,8 +6,8 @@ use std::{process::ExitCode, thread, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use greet::arguments::{PORT, parse_host, parse_timeout};
-use greet::{line::MAX_LINE, server::Session, terminal};
+use greet::arguments::{DEFAULT_PORT, parse_host, parse_timeout};
+use greet::{line::MAX_LINE_LENGTH, server::Session, terminal};
 
 /// The greeting of the tutorial that this program comes from.
 const DEFAULT_GREETING: &str = "Connect succeed. Please send a message to me";
@@ -22,7 +22,7 @@ const PEER: &str = "{peer}";
 #[command(after_help = "Exit status: 0 after N messages, 1 on failure, 2 for bad arguments.")]
 struct Options {
     /// TCP port; 0 picks a free one
-    #[arg(short, long, default_value_t = PORT)]
+    #[arg(short, long, default_value_t = DEFAULT_PORT)]
     port: u16,
 
     /// Local address or name to listen on
@@ -122,8 +122,10 @@ fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 /// Takes a greeting that is one line within the limit, even for a client with the longest address.
 fn parse_greeting(greeting: &str) -> Result<String, String> {
     let longest = greeting.replace(PEER, &Ipv6Addr::from_bits(u128::MAX).to_string());
-    if longest.len() > MAX_LINE || greeting.contains(['\r', '\n']) {
-        return Err(format!("must be one line of at most {MAX_LINE} bytes"));
+    if longest.len() > MAX_LINE_LENGTH || greeting.contains(['\r', '\n']) {
+        return Err(format!(
+            "must be one line of at most {MAX_LINE_LENGTH} bytes"
+        ));
     }
     Ok(greeting.into())
 }

@@ -54,11 +54,11 @@ const TIMEOUT: &str = "'--timeout <SECONDS>': must be a number of seconds from 0
 #[track_caller]
 fn assert_refuses(program: &str, option: &str, values: &[&str], culprit: &str) {
     for value in values {
-        let remains = Program::start(piped(program).args([option, value])).end();
-        assert_eq!(remains.status.code(), Some(2), "{value}: {remains:?}");
-        assert!(remains.stderr.starts_with("error: "), "{remains:?}");
-        assert!(remains.stderr.contains(culprit), "{culprit}: {remains:?}");
-        assert_eq!(remains.stdout, "");
+        let finished = Program::start(piped(program).args([option, value])).end();
+        assert_eq!(finished.status.code(), Some(2), "{value}: {finished:?}");
+        assert!(finished.stderr.starts_with("error: "), "{finished:?}");
+        assert!(finished.stderr.contains(culprit), "{culprit}: {finished:?}");
+        assert_eq!(finished.stdout, "");
     }
 }
 
@@ -102,10 +102,10 @@ fn a_host_that_was_typed_gives_the_terminal_no_orders() {
     // No name has an empty part, so no name server is asked.
     let host = "\u{7}bell..invalid";
     for (program, option) in [(SERVER, "--bind"), (CLIENT, "--")] {
-        let remains = Program::start(piped(program).args([option, host])).end();
-        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
+        let finished = Program::start(piped(program).args([option, host])).end();
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
         let name = "\\u{7}bell..invalid port 65432: ";
-        assert!(remains.stderr.contains(name), "{remains:?}");
+        assert!(finished.stderr.contains(name), "{finished:?}");
     }
 }
 

@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::{
-    ClosedPort, drip, flood, greet_and_hear_all, hear_all, hear_all_and_close, hear_line,
-    serve_once, wait_for_byte,
+    ClosedPort, drip, flood, greet_and_read_to_end, read_one_line, read_to_end,
+    read_to_end_and_close, serve_once, wait_for_byte,
 };
 use crate::programs::{
-    PATIENCE, Program, Remains, Server, Stream, client_command, client_to, run, run_client,
+    Finished, PATIENCE, Program, Server, Stream, client_command, client_to, run, run_client,
     start_client,
 };
 
@@ -24,7 +24,7 @@ const PAST_THE_TIMEOUT: Duration = Duration::from_millis(1_600);
 fn client_at<T: Send + 'static>(
     input: &[u8],
     behave: impl FnOnce(&TcpStream) -> T + Send + 'static,
-) -> (Remains, T) {
+) -> (Finished, T) {
     let server = serve_once(move |stream| behave(&stream));
     (run_client(server.port, input), server.outcome())
 }
@@ -48,44 +48,44 @@ pub const MAY_HAVE_ARRIVED: i32 = 3;
 
 /// The client must have failed with one line, which says what became of the message, and why.
 #[track_caller]
-pub fn assert_failed(remains: &Remains, status: i32, stdout: &str, reason: &str) {
+pub fn assert_failed(finished: &Finished, status: i32, stdout: &str, reason: &str) {
     let fate = match status {
         MAY_HAVE_ARRIVED => "greet-client: the message may have arrived: ",
         _ => "greet-client: nothing was sent: ",
     };
-    assert_eq!(remains.status.code(), Some(status), "{remains:?}");
-    assert_eq!(remains.stdout, stdout);
-    assert_eq!(remains.stderr.lines().count(), 1, "{remains:?}");
-    assert!(remains.stderr.starts_with(fate), "{remains:?}");
-    assert!(remains.stderr.contains(reason), "{remains:?}");
+    assert_eq!(finished.status.code(), Some(status), "{finished:?}");
+    assert_eq!(finished.stdout, stdout);
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+    assert!(finished.stderr.starts_with(fate), "{finished:?}");
+    assert!(finished.stderr.contains(reason), "{finished:?}");
 }
 
 #[track_caller]
-fn assert_delivered(remains: &Remains, stdout: &str) {
-    assert!(remains.status.success(), "{remains:?}");
-    assert_eq!(remains.stdout, stdout);
-    assert_eq!(remains.stderr, "");
+fn assert_delivered(finished: &Finished, stdout: &str) {
+    assert!(finished.status.success(), "{finished:?}");
+    assert_eq!(finished.stdout, stdout);
+    assert_eq!(finished.stderr, "");
 }
 
 #[test]
 fn sends_one_line_and_half_closes() {
-    let (remains, heard) = client_at(b"hi\r\nmore\n", |mut server| {
+    let (finished, received) = client_at(b"hi\r\nmore\n", |mut server| {
         server.write_all(b"220 ready\r\n").unwrap();
-        hear_all(server).unwrap()
+        read_to_end(server).unwrap()
     });
-    assert_delivered(&remains, "220 ready\n");
-    assert_eq!(heard, b"hi\n");
+    assert_delivered(&finished, "220 ready\n");
+    assert_eq!(received, b"hi\n");
 }
 
 #[test]
 fn prints_whatever_the_server_still_sends_line_by_line() {
-    let (remains, ()) = client_at(b"hi\n", |mut server| {
+    let (finished, ()) = client_at(b"hi\n", |mut server| {
         server.write_all(b"hello\r\nearly\n").unwrap();
-        hear_all(server).unwrap();
+        read_to_end(server).unwrap();
         let late = b"\nlate\x1b\xc2\xb7\0\0\0\n\0no end";
         server.write_all(late).unwrap();
     });
-    assert_delivered(&remains, "hello\nearly\n\nlate\x1b\u{b7}\n\nno end\n");
+    assert_delivered(&finished, "hello\nearly\n\nlate\x1b\u{b7}\n\nno end\n");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn prints_up_to_65536_bytes_that_came_while_the_line_was_typed_and_in_their_orde
     let early = ("x".repeat(1_023) + "\n").repeat(63) + &"y".repeat(1_013);
     server.write_all(early.as_bytes()).unwrap();
     client.type_in(b"hi\n");
-    assert_eq!(hear_all(&server).unwrap(), b"hi\n");
+    assert_eq!(read_to_end(&server).unwrap(), b"hi\n");
     server.write_all(b"later\n").unwrap();
     drop(server);
     let shown = "right away\n".to_owned() + &early + "later\n";
@@ -117,11 +117,11 @@ fn understands_a_server_that_sends_its_strings_with_their_terminator() {
         (&b"Connect succeed.\n\0"[..], "Connect succeed.\n"),
         (b"Welcom 127.0.0.1!\0", "Welcom 127.0.0.1!\n"),
     ] {
-        let (remains, _) = client_at(b"hello\n", move |mut server| {
+        let (finished, _) = client_at(b"hello\n", move |mut server| {
             server.write_all(greeting).unwrap();
-            hear_line(server)
+            read_one_line(server)
         });
-        assert_delivered(&remains, shown);
+        assert_delivered(&finished, shown);
     }
 }
 
@@ -138,31 +138,31 @@ fn refuses_what_is_not_one_line_before_anything_is_sent() {
         (&[&too_long[..], b"\n"].concat(), "longer than 65536 bytes"),
     ];
     for (input, reason) in cases {
-        let (remains, heard) = client_at(input, greet_and_hear_all);
-        assert_failed(&remains, REFUSED, "hello\n", reason);
-        assert_eq!(heard, b"");
+        let (finished, received) = client_at(input, greet_and_read_to_end);
+        assert_failed(&finished, REFUSED, "hello\n", reason);
+        assert_eq!(received, b"");
     }
 }
 
 #[test]
 fn makes_an_orderly_close_when_it_refuses_though_the_server_has_said_more() {
-    let (remains, heard) = client_at(b"", |mut server| {
+    let (finished, received) = client_at(b"", |mut server| {
         server.write_all(b"hello\n").unwrap();
         server.write_all(&b"more\n".repeat(10_000)).unwrap();
-        hear_all_and_close(server)
+        read_to_end_and_close(server)
     });
-    assert_failed(&remains, REFUSED, "hello\n", "no line on standard input");
-    assert_eq!(heard.unwrap(), b"");
+    assert_failed(&finished, REFUSED, "hello\n", "no line on standard input");
+    assert_eq!(received.unwrap(), b"");
 }
 
 #[test]
 fn makes_an_orderly_close_though_the_line_was_typed_for_longer_than_the_deadline() {
     let server = serve_once(|mut server| {
         server.write_all(b"hello\n").unwrap();
-        hear_all(&server).unwrap();
+        read_to_end(&server).unwrap();
         // The client must still be there to read this.
         server.write_all(b"good bye\n").unwrap();
-        hear_all_and_close(&server)
+        read_to_end_and_close(&server)
     });
     let mut client = start_client(server.port, &["--timeout", TIMEOUT]);
     client.next_line();
@@ -175,7 +175,7 @@ fn makes_an_orderly_close_though_the_line_was_typed_for_longer_than_the_deadline
 #[cfg(unix)] // A folder can be opened there.
 #[test]
 fn says_that_it_cannot_read_standard_input() {
-    let server = serve_once(|server| greet_and_hear_all(&server));
+    let server = serve_once(|server| greet_and_read_to_end(&server));
     let folder = std::fs::File::open("/").unwrap();
     let client = Program::start(client_to(server.port).stdin(folder));
     assert_failed(&client.end(), REFUSED, "hello\n", ": standard input: ");
@@ -193,7 +193,7 @@ fn reads_no_more_of_standard_input_than_a_line_may_have() {
         "",
         "the line is longer than 65536 bytes",
     );
-    assert_eq!(hear_all(&server).unwrap(), b"");
+    assert_eq!(read_to_end(&server).unwrap(), b"");
 }
 
 #[test]
@@ -209,19 +209,19 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
         server.shutdown(Shutdown::Write).unwrap();
         client.type_in(b"too late\n");
         assert_failed(&client.end(), TRY_AGAIN, "", reason);
-        assert_eq!(hear_all_and_close(&server).unwrap(), b"");
+        assert_eq!(read_to_end_and_close(&server).unwrap(), b"");
     }
 }
 
 #[test]
 fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
-    let silent = |server: TcpStream| drop(hear_all(&server));
+    let silent = |server: TcpStream| drop(read_to_end(&server));
     let dripping = |server: TcpStream| drip(&server, b".");
     for behave in [silent, dripping] {
         let server = serve_once(behave);
         let start = Instant::now();
-        let remains = run(client_to(server.port).args(["--timeout", "0.5"]), b"hi\n");
-        assert_failed(&remains, TRY_AGAIN, "", "timed out after 500ms");
+        let finished = run(client_to(server.port).args(["--timeout", "0.5"]), b"hi\n");
+        assert_failed(&finished, TRY_AGAIN, "", "timed out after 500ms");
         assert!(start.elapsed() >= Duration::from_millis(500));
         assert!(start.elapsed() < PATIENCE);
         server.outcome();
@@ -230,9 +230,9 @@ fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
 
 #[test]
 fn gives_up_on_a_greeting_without_an_end() {
-    let (remains, sent) = client_at(b"hi\n", |server| flood(server, 100_000_000));
+    let (finished, sent) = client_at(b"hi\n", |server| flood(server, 100_000_000));
     assert_failed(
-        &remains,
+        &finished,
         TRY_AGAIN,
         "",
         ": the line is longer than 65536 bytes",
@@ -242,8 +242,8 @@ fn gives_up_on_a_greeting_without_an_end() {
 
 #[test]
 fn fails_when_the_server_closes_instead_of_greeting() {
-    let (remains, ()) = client_at(b"hi\n", |_| ());
-    assert_failed(&remains, TRY_AGAIN, "", "closed without a greeting");
+    let (finished, ()) = client_at(b"hi\n", |_| ());
+    assert_failed(&finished, TRY_AGAIN, "", "closed without a greeting");
 }
 
 #[test]
@@ -253,49 +253,49 @@ fn does_not_take_a_reset_for_delivery() {
     let cases = [(60_000, 0), (60_000, 5), (60_000, 30_000)];
     for (length, taken) in cases.into_iter().chain([(5, 5); 50]) {
         let message = "x".repeat(length) + "\n";
-        let (remains, ()) = client_at(message.as_bytes(), move |mut server| {
+        let (finished, ()) = client_at(message.as_bytes(), move |mut server| {
             server.write_all(b"hello\n").unwrap();
             server.read_exact(&mut vec![0; taken]).unwrap();
             // Closing with a part of the message unread resets the connection.
             wait_for_byte(server).unwrap();
         });
         assert_failed(
-            &remains,
+            &finished,
             MAY_HAVE_ARRIVED,
             "hello\n",
             ": no receipt from 127.0.0.1:",
         );
-        assert!(!remains.stderr.contains("timed out"), "{remains:?}");
+        assert!(!finished.stderr.contains("timed out"), "{finished:?}");
     }
 }
 
 #[test]
 fn gives_up_at_the_deadline_on_a_server_that_does_not_close() {
     let server = serve_once(|server| {
-        greet_and_hear_all(&server);
+        greet_and_read_to_end(&server);
         // Now only the deadline is left to end this.
         drip(&server, b"\n");
     });
-    let remains = run(client_to(server.port).args(["--timeout", TIMEOUT]), b"hi\n");
+    let finished = run(client_to(server.port).args(["--timeout", TIMEOUT]), b"hi\n");
     let reason = format!(":{}: timed out after 1.5s\n", server.port);
-    assert_failed(&remains, MAY_HAVE_ARRIVED, &remains.stdout, &reason);
+    assert_failed(&finished, MAY_HAVE_ARRIVED, &finished.stdout, &reason);
     server.outcome();
 }
 
 #[test]
 fn does_not_show_a_reply_that_is_cut_off() {
-    let (remains, _) = client_at(b"hi\nunread", |server| {
-        greet_and_hear_all(server);
+    let (finished, _) = client_at(b"hi\nunread", |server| {
+        greet_and_read_to_end(server);
         flood(server, 100_000_000)
     });
     assert_failed(
-        &remains,
+        &finished,
         MAY_HAVE_ARRIVED,
         "hello\n",
         ": no receipt from 127.0.0.1:",
     );
     assert!(
-        remains
+        finished
             .stderr
             .ends_with(": the line is longer than 65536 bytes\n")
     );
@@ -305,21 +305,21 @@ fn does_not_show_a_reply_that_is_cut_off() {
 fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
     let closed = ClosedPort::new();
     let port = closed.address().port();
-    let remains = run_client(port, b"hi\n");
+    let finished = run_client(port, b"hi\n");
     let step = format!("cannot connect to 127.0.0.1 port {port}: ");
-    assert_failed(&remains, TRY_AGAIN, "", &step);
+    assert_failed(&finished, TRY_AGAIN, "", &step);
     for once in ["127.0.0.1", &port.to_string()] {
-        assert_eq!(remains.stderr.matches(once).count(), 1, "{remains:?}");
+        assert_eq!(finished.stderr.matches(once).count(), 1, "{finished:?}");
     }
 }
 
 #[test]
 fn says_that_a_name_cannot_be_looked_up() {
     // No name server is asked for what is no name.
-    let remains = run(client_command().arg("no-such-host..invalid"), b"hi\n");
+    let finished = run(client_command().arg("no-such-host..invalid"), b"hi\n");
     let step = "cannot connect to no-such-host..invalid port 65432: ";
-    assert_failed(&remains, TRY_AGAIN, "", step);
-    assert!(remains.stderr.contains("lookup") || cfg!(windows));
+    assert_failed(&finished, TRY_AGAIN, "", step);
+    assert!(finished.stderr.contains("lookup") || cfg!(windows));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn sends_nothing_when_the_greeting_cannot_be_printed() {
         reader_is_gone.recv().unwrap();
         server.write_all(b"hello\n").unwrap();
         server.write_all(&b"more\n".repeat(10_000)).unwrap();
-        hear_all_and_close(&server)
+        read_to_end_and_close(&server)
     });
     let command = &mut client_to(server.port);
     let (mut client, _) = Program::start_and_lose(command, Stream::Output, 0);
@@ -347,9 +347,9 @@ fn sends_nothing_when_the_greeting_cannot_be_printed() {
 #[test]
 fn the_message_may_have_arrived_when_a_reply_cannot_be_printed() {
     let server = serve_once(|mut server| {
-        let heard = greet_and_hear_all(&server);
+        let received = greet_and_read_to_end(&server);
         server.write_all(b"thank you\n").unwrap();
-        heard
+        received
     });
     let command = &mut client_to(server.port);
     let (mut client, greeting) = Program::start_and_lose(command, Stream::Output, 1);

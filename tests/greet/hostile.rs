@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use std::{sync::Mutex, thread};
 
 use crate::peers::{
-    Random, drip, flood, hear_all, hear_all_and_close, hear_line, reset_after, say,
+    Random, drip, flood, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
 };
-use crate::programs::{Program, Scratch, Server, connect, server_command};
+use crate::programs::{Program, Server, TempPath, connect, server_command};
 
 /// What `--timeout 1` sets. If the machine stalls, a good client misses it, too, but not every time.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -20,13 +20,13 @@ fn assert_is_dropped_at_the_deadline(attack: fn(&TcpStream)) {
         let server = Server::start(&["--timeout", "1"]);
         let start = Instant::now();
         let attacker = server.connect();
-        hear_line(&attacker);
+        read_one_line(&attacker);
         let mut next = server.connect();
         next.write_all(b"next\n").unwrap();
         attack(&attacker);
         assert_eq!(server.ending_of(&attacker), "failed: timed out after 1s");
         assert!(start.elapsed() >= DEADLINE);
-        let _ = hear_all_and_close(&next);
+        let _ = read_to_end_and_close(&next);
         server.ending_of(&next);
         server.program.stop().stdout == "next\n"
     };
@@ -36,10 +36,10 @@ fn assert_is_dropped_at_the_deadline(attack: fn(&TcpStream)) {
 #[test]
 fn a_client_that_says_nothing_is_dropped_at_the_deadline_and_a_late_line_meets_a_reset() {
     assert_is_dropped_at_the_deadline(|client| {
-        let heard = hear_all(client);
-        let late = say(client, b"late\n");
+        let received = read_to_end(client);
+        let late = send(client, b"late\n");
         // Wine, which runs this for Windows, lets a late line come without a reset.
-        assert!(cfg!(windows) || heard.is_ok() && late.is_err());
+        assert!(cfg!(windows) || received.is_ok() && late.is_err());
     });
 }
 
@@ -55,9 +55,9 @@ fn assert_is_greeted_behind(said: &[u8], server: &Server, at_least: u64, less_th
     let is_prompt = |_| {
         let start = Instant::now();
         let mut staying = server.connect();
-        hear_line(&staying);
+        read_one_line(&staying);
         staying.write_all(said).unwrap();
-        hear_line(&server.connect());
+        read_one_line(&server.connect());
         assert!(start.elapsed() >= Duration::from_millis(at_least));
         start.elapsed() < Duration::from_millis(less_than)
     };
@@ -103,15 +103,15 @@ fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_refused_with_a_res
     let longest = vec![b'x'; 65_536];
     for end in [&b"\n"[..], b"\r\n", b"\0", b""] {
         let client = server.connect();
-        say(&client, &[&longest, end].concat()).unwrap();
+        send(&client, &[&longest, end].concat()).unwrap();
         let ending = server.ending_of(&client);
         assert!(ending.starts_with("65536 bytes received"), "{ending}");
     }
     for excess in [&b"x\n"[..], b"xx\n", &[b'x'; 4_464], b"x", b"\r\r\n"] {
         let client = server.connect();
-        let heard = say(&client, &[&longest, excess].concat());
+        let received = send(&client, &[&longest, excess].concat());
         // Wine, which runs this for Windows, ends the stream before it resets.
-        assert!(heard.is_err() || cfg!(windows), "there was a receipt");
+        assert!(received.is_err() || cfg!(windows), "there was a receipt");
         let ending = server.ending_of(&client);
         assert_eq!(ending, "failed: the line is longer than 65536 bytes");
     }
@@ -122,9 +122,9 @@ fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_refused_with_a_res
 #[test]
 fn an_endless_line_is_refused_at_the_limit_in_little_memory() {
     let server = Server::start(&[]);
-    let (_, memory) = burden_of(&server);
+    let (_, memory) = resources_of(&server);
     assert!(flood(&server.connect(), 100_000_000) < 100_000_000);
-    let (_, grown) = burden_of(&server);
+    let (_, grown) = resources_of(&server);
     assert!(grown < memory + 1_000, "from {memory} to {grown} kB");
 }
 
@@ -147,10 +147,10 @@ fn a_client_that_resets_is_told_of_and_leaves_nothing() {
 fn clients_that_are_gone_before_they_are_accepted_leave_only_what_they_sent() {
     let server = Server::start(&[]);
     let holding = server.connect();
-    hear_line(&holding);
+    read_one_line(&holding);
     drop(server.connect());
     server.connect().write_all(b"sent and gone\n").unwrap();
-    say(&holding, b"held\n").unwrap();
+    send(&holding, b"held\n").unwrap();
     // The log has two lines for each of the three.
     (0..6).for_each(|_| drop(server.program.next_error()));
     server.assert_serves();
@@ -173,8 +173,8 @@ fn a_client_that_pipelines_gets_the_greeting_and_an_orderly_close_every_time() {
         let sent = pieces.iter().try_for_each(|piece| client.write_all(piece));
         // What comes only when the server has waited for long enough may meet a reset.
         let was_paused = start.elapsed() > Duration::from_millis(500);
-        let heard = sent.and_then(|()| hear_all_and_close(&client));
-        assert!(was_paused || heard.unwrap() == b"hello\n");
+        let received = sent.and_then(|()| read_to_end_and_close(&client));
+        assert!(was_paused || received.unwrap() == b"hello\n");
         start.elapsed()
     };
     let quickest = (0..200).map(exchange).skip(1).min().unwrap();
@@ -190,14 +190,14 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
         let (server, mut output) = Program::start_unread(server_command().args(["--timeout", "1"]));
         let server = Server::running(server);
         let mut client = server.connect();
-        hear_line(&client);
+        read_one_line(&client);
         let _ = client.write_all(lines.as_bytes());
         thread::sleep(DEADLINE + Duration::from_millis(100));
         thread::spawn(move || io::copy(&mut output, &mut io::sink()));
         let is_received = server
             .ending_of(&client)
             .starts_with("65536 bytes received");
-        assert!(!is_received || hear_all_and_close(&client).is_ok());
+        assert!(!is_received || read_to_end_and_close(&client).is_ok());
         is_received
     };
     assert!((0..5).any(is_received));
@@ -205,7 +205,7 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
 
 #[test]
 fn random_bytes_and_resets_do_no_harm() {
-    let file = Scratch::new("random");
+    let file = TempPath::new("random");
     let server = Server::start_by(server_command().stdout(file.create()));
     let mut random = Random::new(1);
     for number in 0..5_000 {
@@ -214,7 +214,7 @@ fn random_bytes_and_resets_do_no_harm() {
         if number % 2 == 0 {
             reset_after(client, &bytes).unwrap();
         } else {
-            say(&client, &bytes).unwrap();
+            send(&client, &bytes).unwrap();
         }
     }
     server.assert_serves();
@@ -235,18 +235,18 @@ fn random_bytes_and_resets_do_no_harm() {
 fn clients_that_wait_are_all_served() {
     let server = Server::start(&[]);
     let holding = server.connect();
-    hear_line(&holding);
+    read_one_line(&holding);
     let messages: Vec<_> = (100..228).map(|number| format!("{number}\n")).collect();
-    let send = |message: &String| {
+    let connect_and_send = |message: &String| {
         let mut client = server.connect();
         client.write_all(message.as_bytes()).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         client
     };
-    let waiting: Vec<_> = messages.iter().map(send).collect();
-    say(&holding, b"").unwrap();
+    let waiting: Vec<_> = messages.iter().map(connect_and_send).collect();
+    send(&holding, b"").unwrap();
     for client in &waiting {
-        hear_all_and_close(client).unwrap();
+        read_to_end_and_close(client).unwrap();
     }
     let stdout = server.program.stop().stdout;
     // Their order is that in which the system completed their connections.
@@ -256,9 +256,9 @@ fn clients_that_wait_are_all_served() {
 }
 
 /// The open files, and the peak memory in kB, of a server that is serving one client. Only Linux tells.
-fn burden_of(server: &Server) -> (usize, u64) {
+fn resources_of(server: &Server) -> (usize, u64) {
     let client = server.connect();
-    hear_line(&client);
+    read_one_line(&client);
     let files = std::fs::read_dir(format!("/proc/{}/fd", server.program.id()));
     let memory = server.program.peak_memory().unwrap_or(0);
     (files.map_or(0, Iterator::count), memory)
@@ -267,27 +267,27 @@ fn burden_of(server: &Server) -> (usize, u64) {
 /// One of the attacks above. Those that take the server's time are few.
 fn attack(number: usize, client: TcpStream) {
     match number {
-        0 => drop(hear_all(&client)),
+        0 => drop(read_to_end(&client)),
         1 => drip(&client, b"."),
         2 => drip(&client, b"a line\n"),
         _ => match number % 5 {
             0 => drop(client),
             1 => drop(reset_after(client, b"half a mess")),
-            2 => drop(say(&client, b"one\ntwo\nsix\n")),
-            3 => drop(say(&client, &Random::new(number).bytes())),
+            2 => drop(send(&client, b"one\ntwo\nsix\n")),
+            3 => drop(send(&client, &Random::new(number).bytes())),
             _ => _ = flood(&client, 1_000_000),
         },
     }
 }
 
 /// Says a message, and again if the deadline has passed: a reset tells then that it was not shown.
-fn say_until_received(port: u16, message: &str) {
+fn send_until_received(port: u16, message: &str) {
     let start = Instant::now();
-    let heard = say(&connect(port), message.as_bytes());
-    if heard.is_err() && start.elapsed() >= DEADLINE {
-        return say_until_received(port, message);
+    let received = send(&connect(port), message.as_bytes());
+    if received.is_err() && start.elapsed() >= DEADLINE {
+        return send_until_received(port, message);
     }
-    assert_eq!(heard.unwrap(), b"hello\n");
+    assert_eq!(received.unwrap(), b"hello\n");
 }
 
 #[test]
@@ -295,8 +295,8 @@ fn two_thousand_good_messages_among_two_hundred_attacks_are_each_shown_once() {
     const CLIENTS: usize = 2_200;
     let server = Server::start(&["--timeout", "1", "--greeting", "hello"]);
     // A client that misses the deadline is one file less, but no stall makes it one more.
-    let burden = || (0..5).map(|_| burden_of(&server)).max().unwrap();
-    let (files, memory) = burden();
+    let resources = || (0..5).map(|_| resources_of(&server)).max().unwrap();
+    let (files, memory) = resources();
     let (port, numbers) = (server.port, Mutex::new(0..CLIENTS));
     let is_attack = |number: &usize| number % 11 == 0;
     let next_number = || numbers.lock().unwrap().next();
@@ -305,13 +305,13 @@ fn two_thousand_good_messages_among_two_hundred_attacks_are_each_shown_once() {
             if is_attack(&number) {
                 attack(number / 11, connect(port));
             } else {
-                say_until_received(port, &format!("good {number}\n"));
+                send_until_received(port, &format!("good {number}\n"));
             }
         }
     };
     thread::scope(|scope| (0..8).for_each(|_| _ = scope.spawn(work)));
 
-    let (files_after, grown) = burden();
+    let (files_after, grown) = resources();
     assert_eq!(files_after, files);
     assert!(grown < memory + 1_000, "from {memory} to {grown} kB");
     let stdout = server.program.stop().stdout;

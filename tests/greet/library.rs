@@ -5,11 +5,11 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use std::{fmt::Debug, sync::mpsc, thread};
 
-use greet::line::{MAX_LINE, read_line, write_line};
+use greet::line::{MAX_LINE_LENGTH, read_line, write_line};
 use greet::terminal::{escape, show};
 use greet::{client, server};
 
-use crate::peers::{ClosedPort, drip, hear_all_and_close, hear_line};
+use crate::peers::{ClosedPort, drip, read_one_line, read_to_end_and_close};
 use crate::programs::{PATIENCE, connect, patient};
 
 #[track_caller]
@@ -35,8 +35,14 @@ fn a_line_ends_at_a_line_feed_a_nul_or_the_end_wherever_the_bytes_are_split() {
 
 #[test]
 fn the_limit_counts_a_line_without_its_end_and_ends_the_reading() {
-    let longest = vec![b'x'; MAX_LINE];
-    for size in [1, 7, MAX_LINE, MAX_LINE + 1, MAX_LINE + 2] {
+    let longest = vec![b'x'; MAX_LINE_LENGTH];
+    for size in [
+        1,
+        7,
+        MAX_LINE_LENGTH,
+        MAX_LINE_LENGTH + 1,
+        MAX_LINE_LENGTH + 2,
+    ] {
         let read = |end: &[u8]| {
             let text = [&longest, end].concat();
             read_line(&mut BufReader::with_capacity(size, &text[..]))
@@ -202,7 +208,7 @@ fn a_line_that_would_be_two_is_not_asked_and_a_c_servers_nul_is_no_answer() {
     for (line, sent) in [(b"1", b"1\n"), (b"2", b"2\n")] {
         server.write_all(&[line, &b"\n\0"[..]].concat()).unwrap();
         assert_eq!(client.ask(line).unwrap(), line);
-        assert_eq!(hear_line(&server), sent);
+        assert_eq!(read_one_line(&server), sent);
     }
 }
 
@@ -257,7 +263,7 @@ fn a_server_that_is_dropped_and_not_closed_refuses_the_last_line() {
             assert_eq!(server.receive().unwrap().unwrap().bytes, b"stop");
             server.send(b"bye").unwrap();
             end(server);
-            hear_all_and_close(&client)
+            read_to_end_and_close(&client)
         };
         outcome(&drop).unwrap_err();
         let closed = outcome(&|server| assert_eq!(server.close(), sent.len() - 5));
@@ -272,7 +278,7 @@ fn nothing_is_sent_to_a_server_that_has_closed() {
     // This takes the end of the stream, so `ready` will find it.
     assert_fails(client.receive_greeting(), ErrorKind::UnexpectedEof);
     assert_fails(client.ready(), ErrorKind::ConnectionAborted);
-    assert_eq!(hear_all_and_close(&server).unwrap(), b"");
+    assert_eq!(read_to_end_and_close(&server).unwrap(), b"");
 }
 
 #[test]
@@ -312,7 +318,7 @@ fn sending_to_a_peer_that_does_not_read_ends_at_the_deadline() {
     });
     assert_ends_at_the_deadline(|timeout| {
         let (_client, mut server) = server_session(timeout);
-        let line = vec![b'x'; MAX_LINE];
+        let line = vec![b'x'; MAX_LINE_LENGTH];
         // One line fits into the buffers of some systems.
         while server.send(&line).is_ok() {}
         server.send(&line).unwrap_err()

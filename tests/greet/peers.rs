@@ -19,7 +19,7 @@ pub fn wait_for_byte(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Reads one line, byte by byte, so that nothing behind it is taken.
-pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
+pub fn read_one_line(stream: &TcpStream) -> Vec<u8> {
     let mut line = Vec::new();
     BufReader::with_capacity(1, stream)
         .read_until(b'\n', &mut line)
@@ -29,16 +29,16 @@ pub fn hear_line(stream: &TcpStream) -> Vec<u8> {
 
 /// Reads to the orderly close. An error means that there was none. (A reset that is still on its way
 /// behind the end of the stream is not seen.)
-pub fn hear_all(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
-    let mut heard = Vec::new();
-    stream.read_to_end(&mut heard)?;
-    Ok(heard)
+pub fn read_to_end(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received)?;
+    Ok(received)
 }
 
 /// Reads to the orderly close, and closes, too. An error means that the other side reset the
 /// connection, if only behind the end of its stream.
-pub fn hear_all_and_close(stream: &TcpStream) -> io::Result<Vec<u8>> {
-    let heard = hear_all(stream)?;
+pub fn read_to_end_and_close(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let received = read_to_end(stream)?;
     // This fails if it is closed already.
     let _ = stream.shutdown(Shutdown::Write);
     let start = Instant::now();
@@ -49,16 +49,16 @@ pub fn hear_all_and_close(stream: &TcpStream) -> io::Result<Vec<u8>> {
     }
     match stream.take_error()? {
         Some(error) => Err(error),
-        None => Ok(heard),
+        None => Ok(received),
     }
 }
 
-/// Sends a message, half-closes, and hears the server out, to the acknowledgement or the reset of all
+/// Sends a message, half-closes, and reads to the end, up to the acknowledgement or the reset of all
 /// that was sent.
-pub fn say(mut stream: &TcpStream, message: &[u8]) -> io::Result<Vec<u8>> {
+pub fn send(mut stream: &TcpStream, message: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(message)?;
     stream.shutdown(Shutdown::Write)?;
-    hear_all_and_close(stream)
+    read_to_end_and_close(stream)
 }
 
 /// Sends some bytes, then resets the connection: that is what a system does when a program closes
@@ -119,10 +119,10 @@ pub fn serve_once<T: Send + 'static>(
     Peer { port, thread }
 }
 
-/// As a server that is not ours: greets, and hears the client out.
-pub fn greet_and_hear_all(mut server: &TcpStream) -> Vec<u8> {
+/// As a server that is not ours: greets, and reads what the client sends, to the end.
+pub fn greet_and_read_to_end(mut server: &TcpStream) -> Vec<u8> {
     server.write_all(b"hello\n").unwrap();
-    hear_all(server).unwrap()
+    read_to_end(server).unwrap()
 }
 
 /// A port of this machine on which nothing listens, and nothing can: an accepted connection holds it.

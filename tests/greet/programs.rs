@@ -24,7 +24,7 @@ pub struct Program {
 
 /// What a program left behind.
 #[derive(Debug)]
-pub struct Remains {
+pub struct Finished {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
@@ -117,8 +117,8 @@ impl Program {
 
     /// Waits until the program ends by itself.
     #[track_caller]
-    pub fn end(mut self) -> Remains {
-        Remains {
+    pub fn end(mut self) -> Finished {
+        Finished {
             stdout: rest_of(&self.output),
             stderr: rest_of(&self.errors),
             status: self.child.wait().unwrap(),
@@ -127,7 +127,7 @@ impl Program {
 
     /// Ends the program.
     #[track_caller]
-    pub fn stop(mut self) -> Remains {
+    pub fn stop(mut self) -> Finished {
         self.child.kill().unwrap();
         self.end()
     }
@@ -218,7 +218,7 @@ pub fn start_client(port: u16, arguments: &[&str]) -> Program {
 
 /// Runs a client with `input` on its standard input.
 #[track_caller]
-pub fn run(client: &mut Command, input: &[u8]) -> Remains {
+pub fn run(client: &mut Command, input: &[u8]) -> Finished {
     let mut client = Program::start(client);
     client.type_in(input);
     client.end()
@@ -226,7 +226,7 @@ pub fn run(client: &mut Command, input: &[u8]) -> Remains {
 
 /// Runs `greet-client` with `input` on its standard input.
 #[track_caller]
-pub fn run_client(port: u16, input: &[u8]) -> Remains {
+pub fn run_client(port: u16, input: &[u8]) -> Finished {
     run(&mut client_to(port), input)
 }
 
@@ -279,8 +279,8 @@ impl Server {
     /// Fails unless the server takes a message just now, behind everything that came before.
     #[track_caller]
     pub fn assert_serves(&self) {
-        let remains = run_client(self.port, b"still there?\n");
-        assert!(remains.status.success(), "{remains:?}");
+        let finished = run_client(self.port, b"still there?\n");
+        assert!(finished.status.success(), "{finished:?}");
     }
 }
 
@@ -303,16 +303,16 @@ pub fn patient(stream: TcpStream) -> TcpStream {
 }
 
 /// Says that a test did nothing, and why. The harness would keep what `eprintln!` writes to itself.
-pub fn left_out(reason: &str) {
+pub fn skip(reason: &str) {
     let test = thread::current();
     let test = test.name().unwrap_or("a test");
     let _ = writeln!(io::stderr(), "{test} was left out: {reason}");
 }
 
 /// A file or folder of the test's own, gone when the test is over.
-pub struct Scratch(pub PathBuf);
+pub struct TempPath(pub PathBuf);
 
-impl Scratch {
+impl TempPath {
     pub fn new(name: &str) -> Self {
         let name = format!("greet-{}-{name}", std::process::id());
         Self(std::env::temp_dir().join(name))
@@ -323,7 +323,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TempPath {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir_all(&self.0));
     }

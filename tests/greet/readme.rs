@@ -91,11 +91,11 @@ fn the_help_is_as_it_is_printed() {
 mod recipes {
     use super::*;
     use crate::peers::ClosedPort;
-    use crate::programs::{Remains, Scratch, Server};
+    use crate::programs::{Finished, Server, TempPath};
 
     /// Runs the recipe that has these words in it, with this port and shorter pauses, under `set -e`.
     #[track_caller]
-    fn run_recipe(words: &str, port: u16, then: &str) -> Remains {
+    fn run_recipe(words: &str, port: u16, then: &str) -> Finished {
         let page = read("README.md");
         let mut recipes = page
             .split("```sh\n")
@@ -105,7 +105,7 @@ mod recipes {
         let recipe = recipe.replace("greet-client HOST", &format!("greet-client {local}"));
         let recipe = recipe.replace("greet-server", &format!("greet-server -b {local}"));
         let recipe = recipe.replace("sleep 5", "sleep 0.1") + then;
-        let folder = Scratch::new(&format!("recipe-{port}"));
+        let folder = TempPath::new(&format!("recipe-{port}"));
         fs::create_dir(&folder.0).unwrap();
         let programs = Path::new(SERVER).parent().unwrap().display();
         let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
@@ -118,27 +118,27 @@ mod recipes {
     fn the_retries_leave_the_status() {
         let server = Server::start(&["--greeting", "hello"]);
         for words in ["; [ $s -eq 1 ]; do", "-lt 5"] {
-            let remains = run_recipe(words, server.port, "echo $s");
-            assert_eq!(remains.stdout, "hello\n0\n", "{remains:?}");
+            let finished = run_recipe(words, server.port, "echo $s");
+            assert_eq!(finished.stdout, "hello\n0\n", "{finished:?}");
         }
         let closed = ClosedPort::new();
-        let remains = run_recipe("-lt 5", closed.address().port(), "echo $s");
-        assert_eq!(remains.stdout, "1\n", "{remains:?}");
-        assert_eq!(remains.stderr.lines().count(), 5, "{remains:?}");
+        let finished = run_recipe("-lt 5", closed.address().port(), "echo $s");
+        assert_eq!(finished.stdout, "1\n", "{finished:?}");
+        assert_eq!(finished.stderr.lines().count(), 5, "{finished:?}");
     }
 
     #[test]
     fn a_script_goes_on_once_its_server_listens_and_ends_if_it_cannot() {
-        let remains = run_recipe("kill -0", 0, "kill $server; echo goes on");
-        assert!(remains.status.success(), "{remains:?}");
-        let shown = remains.stdout.strip_prefix("listening on 127.0.0.1:");
-        assert!(shown.unwrap().ends_with("\ngoes on\n"), "{remains:?}");
+        let finished = run_recipe("kill -0", 0, "kill $server; echo goes on");
+        assert!(finished.status.success(), "{finished:?}");
+        let shown = finished.stdout.strip_prefix("listening on 127.0.0.1:");
+        assert!(shown.unwrap().ends_with("\ngoes on\n"), "{finished:?}");
 
         let taken = Server::start(&[]);
-        let remains = run_recipe("kill -0", taken.port, "echo goes on");
-        assert_eq!(remains.status.code(), Some(1), "{remains:?}");
-        assert_eq!(remains.stdout, "");
-        let reasons = remains.stderr.matches("cannot listen").count();
-        assert_eq!(reasons, 1, "{remains:?}");
+        let finished = run_recipe("kill -0", taken.port, "echo goes on");
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert_eq!(finished.stdout, "");
+        let reasons = finished.stderr.matches("cannot listen").count();
+        assert_eq!(reasons, 1, "{finished:?}");
     }
 }

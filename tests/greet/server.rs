@@ -5,17 +5,17 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use crate::peers::{hear_all, hear_all_and_close, hear_line, say};
+use crate::peers::{read_one_line, read_to_end, read_to_end_and_close, send};
 use crate::programs::{
-    Program, SERVER, Scratch, Server, Stream, connect, piped, port_in, server_command,
+    Program, SERVER, Server, Stream, TempPath, connect, piped, port_in, server_command,
 };
 
 #[test]
 fn greets_at_once_with_one_line() {
     let server = Server::start(&["--greeting", "hello {peer}, {peer}!"]);
     let client = server.connect();
-    assert_eq!(hear_line(&client), b"hello 127.0.0.1, 127.0.0.1!\n");
-    assert_eq!(say(&client, b"").unwrap(), b"");
+    assert_eq!(read_one_line(&client), b"hello 127.0.0.1, 127.0.0.1!\n");
+    assert_eq!(send(&client, b"").unwrap(), b"");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn takes_for_the_message_what_comes_before_the_first_line_feed_nul_or_end() {
     ];
     for (sent, shown, ending) in cases {
         let client = server.connect();
-        say(&client, sent).unwrap();
+        send(&client, sent).unwrap();
         assert_eq!(server.program.next_line(), [shown, b"\n"].concat());
         assert_eq!(server.ending_of(&client), ending);
     }
@@ -53,13 +53,13 @@ fn takes_a_message_that_comes_byte_by_byte() {
     let server = Server::start(&[]);
     let mut client = server.connect();
     client.set_nodelay(true).unwrap();
-    hear_line(&client);
+    read_one_line(&client);
     // These are so many that the server is sure to read before the last one is there.
     let message = "pieces ".repeat(1_000);
     for byte in (message.clone() + "\r\n").bytes() {
         client.write_all(&[byte]).unwrap();
     }
-    hear_all(&client).unwrap();
+    read_to_end(&client).unwrap();
     assert_eq!(server.program.next_line(), (message + "\n").as_bytes());
 }
 
@@ -71,10 +71,10 @@ fn half_closes_after_the_message_and_counts_what_comes_up_to_half_a_second_later
     let is_counted = |_| {
         let mut client = server.connect();
         client.write_all(b"hi\nearly").unwrap();
-        hear_all(&client).unwrap();
+        read_to_end(&client).unwrap();
         thread::sleep(Duration::from_millis(500));
         let _ = client.write_all(&[b'x'; 10_000]);
-        let is_orderly = hear_all_and_close(&client).is_ok();
+        let is_orderly = read_to_end_and_close(&client).is_ok();
         assert_eq!(server.program.next_line(), b"hi\n");
         server.ending_of(&client) == "2 bytes received, 10005 more ignored" && is_orderly
     };
@@ -85,20 +85,20 @@ fn half_closes_after_the_message_and_counts_what_comes_up_to_half_a_second_later
 fn a_client_without_a_message_is_no_message() {
     let server = Server::start(&["--messages", "1"]);
     let client = server.connect();
-    say(&client, b"").unwrap();
+    send(&client, b"").unwrap();
     assert_eq!(server.ending_of(&client), "closed without a message");
-    say(&server.connect(), b"\n").unwrap();
-    let remains = server.program.end();
-    assert!(remains.status.success());
-    assert_eq!(remains.stdout, "\n");
+    send(&server.connect(), b"\n").unwrap();
+    let finished = server.program.end();
+    assert!(finished.status.success());
+    assert_eq!(finished.stdout, "\n");
 }
 
 #[test]
 fn shows_a_message_before_it_closes() {
-    let log = Scratch::new("shown");
+    let log = TempPath::new("shown");
     let server = Server::start_by(server_command().stdout(log.create()));
     for number in 1..=100 {
-        say(&server.connect(), b"safe\n").unwrap();
+        send(&server.connect(), b"safe\n").unwrap();
         assert_eq!(fs::read_to_string(&log.0).unwrap(), "safe\n".repeat(number));
     }
 }
@@ -107,11 +107,11 @@ fn shows_a_message_before_it_closes() {
 fn serves_the_next_client_only_when_it_is_done_with_this_one() {
     let server = Server::start(&[]);
     let first = server.connect();
-    hear_line(&first);
+    read_one_line(&first);
     let mut second = server.connect();
     second.write_all(b"second\n").unwrap();
-    say(&first, b"first\n").unwrap();
-    hear_all(&second).unwrap();
+    send(&first, b"first\n").unwrap();
+    read_to_end(&second).unwrap();
     assert_eq!(server.program.next_line(), b"first\n");
     assert_eq!(server.program.next_line(), b"second\n");
 }
@@ -120,10 +120,10 @@ fn serves_the_next_client_only_when_it_is_done_with_this_one() {
 #[track_caller]
 fn assert_cannot_listen(host: &str, port: u16) {
     let command = &mut piped(SERVER);
-    let remains = Program::start(command.args(["-b", host, "-p", &port.to_string()])).end();
-    assert_eq!(remains.status.code(), Some(1));
+    let finished = Program::start(command.args(["-b", host, "-p", &port.to_string()])).end();
+    assert_eq!(finished.status.code(), Some(1));
     let step = format!("greet-server: cannot listen on {host} port {port}: ");
-    let reason = remains.stderr.strip_prefix(&step).expect(&remains.stderr);
+    let reason = finished.stderr.strip_prefix(&step).expect(&finished.stderr);
     assert_eq!(reason.lines().count(), 1);
     assert!(reason.starts_with(char::is_alphabetic), "{reason}");
 }
@@ -147,17 +147,17 @@ fn a_message_that_nobody_reads_ends_the_server() {
     let (program, _) = Program::start_and_lose(&mut server_command(), Stream::Output, 0);
     let server = Server::running(program);
     let client = server.connect();
-    hear_line(&client);
-    let heard = say(&client, b"lost\n");
+    read_one_line(&client);
+    let received = send(&client, b"lost\n");
     // Wine, which runs this for Windows, ends the stream before it resets.
-    assert!(heard.is_err() || cfg!(windows), "there was a receipt");
+    assert!(received.is_err() || cfg!(windows), "there was a receipt");
     let address = client.local_addr().unwrap();
-    let remains = server.program.end();
-    assert_eq!(remains.status.code(), Some(1));
+    let finished = server.program.end();
+    assert_eq!(finished.status.code(), Some(1));
     let log =
         format!("{address} connected\ngreet-server: cannot show the message from {address}: ");
-    assert!(remains.stderr.starts_with(&log), "{}", remains.stderr);
-    assert_eq!(remains.stderr.lines().count(), 2);
+    assert!(finished.stderr.starts_with(&log), "{}", finished.stderr);
+    assert_eq!(finished.stderr.lines().count(), 2);
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn goes_on_when_standard_error_is_lost() {
     let command = command.args(["--messages", "2"]);
     let (program, log) = Program::start_and_lose(command, Stream::Errors, 1);
     for message in [b"1\n", b"2\n"] {
-        say(&connect(port_in(log.trim_end())), message).unwrap();
+        send(&connect(port_in(log.trim_end())), message).unwrap();
     }
-    let remains = program.end();
-    assert!(remains.status.success());
-    assert_eq!(remains.stdout, "1\n2\n");
+    let finished = program.end();
+    assert!(finished.status.success());
+    assert_eq!(finished.stdout, "1\n2\n");
 }
 
 #[cfg(unix)] // Only there can a shell limit what a program may do.
@@ -191,10 +191,10 @@ mod limited {
 
     #[test]
     fn a_server_that_is_killed_while_it_shows_a_message_does_not_tell_that_all_is_well() {
-        let file = Scratch::new("killed");
+        let file = TempPath::new("killed");
         let server = Server::start_by(server_behind("ulimit -f 0").stdout(file.create()));
-        let remains = run_client(server.port, b"lost\n");
-        assert_eq!(remains.status.code(), Some(3), "{remains:?}");
+        let finished = run_client(server.port, b"lost\n");
+        assert_eq!(finished.status.code(), Some(3), "{finished:?}");
         assert_eq!(server.program.end().status.code(), None, "a signal");
     }
 

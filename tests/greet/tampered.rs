@@ -8,10 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::{MAY_HAVE_ARRIVED, TRY_AGAIN, assert_failed};
-use crate::peers::{ClosedPort, greet_and_hear_all, hear_all, hear_all_and_close, say, serve_once};
+use crate::peers::{
+    ClosedPort, greet_and_read_to_end, read_to_end, read_to_end_and_close, send, serve_once,
+};
 use crate::programs::{
-    Program, Remains, Scratch, Server, client_command, client_to, left_out, piped, run, run_client,
-    server_command, start_client,
+    Finished, Program, Server, TempPath, client_command, client_to, piped, run, run_client,
+    server_command, skip, start_client,
 };
 
 /// Longer than what one read of the server takes.
@@ -37,7 +39,7 @@ fn no_tracing() -> Option<&'static str> {
 /// The command under strace(1), or `None` if that cannot trace here.
 fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
     if let Some(reason) = no_tracing() {
-        left_out(reason);
+        skip(reason);
         return None;
     }
     let mut strace = piped("strace");
@@ -58,7 +60,7 @@ fn start_tampered_server(tamper: &str) -> Option<Server> {
 }
 
 /// Runs a client with a line on its standard input and some of its system calls tampered with.
-fn run_tampered_client(port: u16, tamper: &str) -> Option<Remains> {
+fn run_tampered_client(port: u16, tamper: &str) -> Option<Finished> {
     tampered(&client_to(port), tamper).map(|mut command| run(&mut command, b"hi\n"))
 }
 
@@ -86,7 +88,7 @@ fn calls_of_a_session() -> impl Iterator<Item = (&'static str, usize)> {
 
 /// Fails if a client's status says more than what came of its line.
 #[track_caller]
-fn assert_status_is_true(client: &Remains, server: Server, line: &str, moment: &str) -> i32 {
+fn assert_status_is_true(client: &Finished, server: Server, line: &str, moment: &str) -> i32 {
     let stdout = server.program.stop().stdout;
     let status = client.status.code().expect("no signal");
     match status {
@@ -183,7 +185,7 @@ fn what_has_come_is_read_though_the_server_was_stopped_in_its_close() {
         .write_all(("line\n".to_owned() + &more_than_one_read).as_bytes())
         .unwrap();
     // The end of the stream comes just before the call that stops the server.
-    hear_all(&client).unwrap();
+    read_to_end(&client).unwrap();
     // The close waits for less than this. The server may stop a little late, so it is told twice.
     for pause in [900, 200] {
         thread::sleep(Duration::from_millis(pause));
@@ -191,7 +193,7 @@ fn what_has_come_is_read_though_the_server_was_stopped_in_its_close() {
     }
     let ending = server.ending_of(&client);
     assert_eq!(ending, "4 bytes received, 20000 more ignored");
-    assert_eq!(hear_all_and_close(&client).unwrap(), b"", "a reset");
+    assert_eq!(read_to_end_and_close(&client).unwrap(), b"", "a reset");
 }
 
 #[test]
@@ -204,17 +206,17 @@ fn no_wait_is_begun_for_which_no_deadline_can_be_set() {
         let ending = server.ending_of(&silent);
         assert_eq!(ending, "failed: Operation not permitted (os error 1)");
     }
-    let silent = serve_once(|server| hear_all(&server));
+    let silent = serve_once(|server| read_to_end(&server));
     let fail = "inject=setsockopt:error=EPERM";
-    let remains = run_tampered_client(silent.port, fail).unwrap();
+    let finished = run_tampered_client(silent.port, fail).unwrap();
     let reason = ": Operation not permitted (os error 1)\n";
-    assert_failed(&remains, TRY_AGAIN, "", reason);
+    assert_failed(&finished, TRY_AGAIN, "", reason);
 
     // On macOS this is no failure: both directions are shut down, and nothing waits.
     let shut_down = "inject=setsockopt:error=EINVAL:when=2+";
     let server = start_tampered_server(shut_down).unwrap();
-    let remains = run_client(server.port, b"hi\n");
-    assert!(remains.status.success(), "{remains:?}");
+    let finished = run_client(server.port, b"hi\n");
+    assert!(finished.status.success(), "{finished:?}");
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
             return;
         };
         // With a pause after each it would take far more than patience.
-        say(&server.connect(), b"here\n").unwrap();
+        send(&server.connect(), b"here\n").unwrap();
         for _ in 0..300 {
             let refusal = server.program.next_error();
             assert!(refusal.starts_with("cannot accept a client: "), "{refusal}");
@@ -246,13 +248,13 @@ fn fails_when_the_connection_is_reset_before_the_greeting_or_while_the_line_is_t
     ] {
         let server = serve_once(|mut server| {
             server.write_all(b"hello\n").unwrap();
-            hear_all(&server).unwrap_or_default()
+            read_to_end(&server).unwrap_or_default()
         });
         let fail = format!("inject=recvfrom:error={error}");
-        let Some(remains) = run_tampered_client(server.port, &fail) else {
+        let Some(finished) = run_tampered_client(server.port, &fail) else {
             return;
         };
-        assert_failed(&remains, TRY_AGAIN, stdout, reason);
+        assert_failed(&finished, TRY_AGAIN, stdout, reason);
         assert_eq!(server.outcome(), b"");
     }
 }
@@ -264,16 +266,16 @@ fn does_not_take_an_orderly_close_for_delivery_when_sending_failed_or_a_reset_is
         "sendto:error=ECONNRESET",
         "getsockopt:poke_exit=@arg4=68000000",
     ] {
-        let server = serve_once(|server| greet_and_hear_all(&server));
+        let server = serve_once(|server| greet_and_read_to_end(&server));
         let reset = format!("inject={reset}");
-        let Some(remains) = run_tampered_client(server.port, &reset) else {
+        let Some(finished) = run_tampered_client(server.port, &reset) else {
             return;
         };
         let reason = format!(
             ": no receipt from 127.0.0.1:{}: Connection reset",
             server.port
         );
-        assert_failed(&remains, MAY_HAVE_ARRIVED, "hello\n", &reason);
+        assert_failed(&finished, MAY_HAVE_ARRIVED, "hello\n", &reason);
         server.outcome();
     }
 }
@@ -300,11 +302,11 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
     while !client.next_error().starts_with("shutdown(") {}
     sender.send(()).unwrap();
     server.outcome();
-    let remains = client.end();
-    assert_eq!(remains.status.code(), Some(3), "{remains:?}");
+    let finished = client.end();
+    assert_eq!(finished.status.code(), Some(3), "{finished:?}");
     assert!(
-        remains.stderr.ends_with(": timed out after 1.5s\n"),
-        "{remains:?}"
+        finished.stderr.ends_with(": timed out after 1.5s\n"),
+        "{finished:?}"
     );
 }
 
@@ -313,9 +315,9 @@ fn names_each_address_of_a_name_when_nothing_answers() {
     let mut trial = Command::new("unshare");
     let trial = trial.args(["-rm", "mount", "--bind", "/etc/hosts", "/etc/hosts"]);
     if !trial.output().is_ok_and(|trial| trial.status.success()) {
-        return left_out("no unshare(1), or it may not mount a hosts file of its own");
+        return skip("no unshare(1), or it may not mount a hosts file of its own");
     }
-    let hosts = Scratch::new("hosts");
+    let hosts = TempPath::new("hosts");
     std::fs::write(
         &hosts.0,
         "127.0.0.1 one.test two.test\n127.0.0.2 two.test\n",
@@ -331,11 +333,11 @@ fn names_each_address_of_a_name_when_nothing_answers() {
         let mut command = piped("unshare");
         command.args(["-rm", "sh", "-ec", &mount, "sh"]);
         command.arg(client_command().get_program());
-        let remains = run(command.args([name, "--port", &port]), b"hi\n");
+        let finished = run(command.args([name, "--port", &port]), b"hi\n");
         let step = format!("cannot connect to {name} port {port}: 127.0.0.");
-        assert_failed(&remains, TRY_AGAIN, "", &step);
-        let named = remains.stderr.matches("127.0.0.").count();
-        assert_eq!(named, addresses, "{remains:?}");
+        assert_failed(&finished, TRY_AGAIN, "", &step);
+        let named = finished.stderr.matches("127.0.0.").count();
+        assert_eq!(named, addresses, "{finished:?}");
     }
 }
 
@@ -344,8 +346,8 @@ fn a_full_disk_ends_the_server_and_its_client_is_never_told_that_all_is_well() {
     for _ in 0..10 {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let server = Server::start_by(server_command().stdout(full.unwrap()));
-        let remains = run_client(server.port, b"lost\n");
-        assert_eq!(remains.status.code(), Some(3), "{remains:?}");
+        let finished = run_client(server.port, b"lost\n");
+        assert_eq!(finished.status.code(), Some(3), "{finished:?}");
         assert_eq!(server.program.end().status.code(), Some(1));
     }
 }

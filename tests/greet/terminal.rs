@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use crate::peers::{greet_and_hear_all, hear_all, say, serve_once};
-use crate::programs::{Program, client_to, connect, left_out, piped, port_in, server_command};
+use crate::peers::{greet_and_read_to_end, read_to_end, send, serve_once};
+use crate::programs::{Program, client_to, connect, piped, port_in, server_command, skip};
 
 /// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
 /// What is typed in goes to the terminal, and the output is the screen.
@@ -20,17 +20,17 @@ fn start_in_terminal(command: &Command) -> Option<Program> {
         .env("SHELL", "/bin/sh");
     match Command::new("script").arg("-V").output() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            left_out("no script(1)");
+            skip("no script(1)");
             None
         }
         _ => Some(Program::start(&mut script)),
     }
 }
 
-/// As a server whose greeting would turn a terminal's text red: greets, and hears the client out.
+/// As a server whose greeting would turn a terminal's text red: greets, and reads what the client sends, to the end.
 fn greet_in_red(mut server: &TcpStream) -> Vec<u8> {
     server.write_all(b"\x1b[31mhello\n").unwrap();
-    hear_all(server).unwrap()
+    read_to_end(server).unwrap()
 }
 
 #[track_caller]
@@ -52,24 +52,24 @@ fn greeted_in_terminal(port: u16) -> Option<Program> {
 #[test]
 fn a_person_is_told_where_the_client_connected_and_prompted_and_told_of_the_delivery() {
     let server = serve_once(|mut server| {
-        let heard = greet_in_red(&server);
+        let received = greet_in_red(&server);
         server.write_all(b"thank\x07you\n").unwrap();
-        heard
+        received
     });
     let Some(mut client) = greeted_in_terminal(server.port) else {
         return;
     };
     client.type_in("你好\n".as_bytes());
-    let remains = client.end();
-    assert!(remains.status.success(), "{remains:?}");
+    let finished = client.end();
+    assert!(finished.status.success(), "{finished:?}");
     // What is typed stands before or behind the prompt, as the terminal has it.
     for part in ["> ", "你好\r\n", "thank\\u{7}you\r\n"] {
-        assert!(remains.stdout.contains(part), "{remains:?}");
+        assert!(finished.stdout.contains(part), "{finished:?}");
     }
     for empty_line in ["\r\n\r\n", "> \r\n"] {
-        assert!(!remains.stdout.contains(empty_line), "{remains:?}");
+        assert!(!finished.stdout.contains(empty_line), "{finished:?}");
     }
-    assert!(remains.stdout.ends_with("6 bytes delivered\r\n"));
+    assert!(finished.stdout.ends_with("6 bytes delivered\r\n"));
     assert_eq!(server.outcome(), "你好\n".as_bytes());
 }
 
@@ -93,7 +93,7 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
 
 #[test]
 fn a_script_at_a_terminal_is_told_nothing() {
-    let server = serve_once(|server| greet_and_hear_all(&server));
+    let server = serve_once(|server| greet_and_read_to_end(&server));
     let mut script = Command::new("sh");
     let client = client_to(server.port);
     script
@@ -112,7 +112,7 @@ fn the_server_shows_a_message_so_that_it_gives_the_terminal_no_orders() {
         return;
     };
     let port = port_in(&screen(&server));
-    say(&connect(port), b"\x1b[31mred\xff\n").unwrap();
+    send(&connect(port), b"\x1b[31mred\xff\n").unwrap();
     assert!(screen(&server).ends_with(" connected"));
     assert_eq!(screen(&server), "\\u{1b}[31mred\\xff");
     assert!(screen(&server).ends_with(" 9 bytes received"));
