@@ -22,7 +22,7 @@ fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
 }
 
 #[test]
-fn the_system_takes_the_longest_timeout_and_the_shortest_ends_a_silent_client() {
+fn takes_the_longest_timeout_and_the_shortest_ends_a_silent_client() {
     let server = Server::start(&["--timeout", "1000000"]);
     let client = run(client_to(server.port).args(["-t", "1000000"]), b"hi\n");
     assert!(client.status.success(), "{client:?}");

@@ -34,7 +34,7 @@ fn assert_is_dropped_at_the_deadline(attack: fn(&TcpStream)) {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_dropped_at_the_deadline_and_a_late_line_meets_a_reset() {
+fn a_client_that_says_nothing_is_dropped_at_the_deadline() {
     assert_is_dropped_at_the_deadline(|client| {
         let received = read_to_end(client);
         let late = send(client, b"late\n");
@@ -65,14 +65,14 @@ fn assert_is_greeted_behind(said: &[u8], server: &Server, at_least: u64, less_th
 }
 
 #[test]
-fn the_client_behind_one_that_stays_is_greeted_within_a_tenth_of_a_second_of_the_deadline() {
+fn greets_the_next_within_100_ms_of_the_deadline() {
     let server = Server::start(&["--timeout", "0.5"]);
     assert_is_greeted_behind(b"", &server, 500, 600);
     assert_is_greeted_behind(b"line\n", &server, 0, 600);
 }
 
 #[test]
-fn the_client_behind_one_that_stays_after_its_line_is_greeted_within_a_second() {
+fn greets_the_next_within_a_second_of_a_line() {
     assert_is_greeted_behind(b"line\n", &Server::start(&[]), 0, 1_000);
 }
 
@@ -92,13 +92,13 @@ fn assert_does_not_delay_the_next(go_on: fn(&TcpStream)) {
 }
 
 #[test]
-fn a_client_that_does_not_stop_sending_after_its_line_does_not_delay_the_next() {
+fn a_client_that_goes_on_after_its_line_does_not_delay_the_next() {
     assert_does_not_delay_the_next(|client| drip(client, b"line\n"));
     assert_does_not_delay_the_next(|client| _ = flood(client, usize::MAX));
 }
 
 #[test]
-fn a_line_within_the_limit_is_shown_whole_and_a_longer_one_is_refused_with_a_reset() {
+fn a_line_over_the_limit_is_refused_with_a_reset() {
     let server = Server::start(&[]);
     let longest = vec![b'x'; 65_536];
     for end in [&b"\n"[..], b"\r\n", b"\0", b""] {
@@ -144,7 +144,7 @@ fn a_client_that_resets_is_told_of_and_leaves_nothing() {
 }
 
 #[test]
-fn clients_that_are_gone_before_they_are_accepted_leave_only_what_they_sent() {
+fn clients_gone_before_they_are_accepted_leave_only_what_they_sent() {
     let server = Server::start(&[]);
     let holding = server.connect();
     read_one_line(&holding);
@@ -162,7 +162,7 @@ fn clients_that_are_gone_before_they_are_accepted_leave_only_what_they_sent() {
 }
 
 #[test]
-fn a_client_that_pipelines_gets_the_greeting_and_an_orderly_close_every_time() {
+fn a_client_that_pipelines_gets_the_greeting_and_an_orderly_close() {
     let server = Server::start(&["--greeting", "hello"]);
     let more_than_one_read = b"more\n".repeat(10_000);
     let exchange = |_| {
@@ -291,7 +291,7 @@ fn send_until_received(port: u16, message: &str) {
 }
 
 #[test]
-fn two_thousand_good_messages_among_two_hundred_attacks_are_each_shown_once() {
+fn two_thousand_messages_among_two_hundred_attacks_are_shown_once() {
     const CLIENTS: usize = 2_200;
     let server = Server::start(&["--timeout", "1", "--greeting", "hello"]);
     // A client that misses the deadline is one file less, but no stall makes it one more.

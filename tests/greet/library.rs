@@ -18,7 +18,7 @@ fn assert_fails<T: Debug>(outcome: io::Result<T>, kind: ErrorKind) {
 }
 
 #[test]
-fn a_line_ends_at_a_line_feed_a_nul_or_the_end_wherever_the_bytes_are_split() {
+fn a_line_ends_at_an_lf_a_nul_or_the_end_however_the_bytes_are_split() {
     let text = b"one\r\ntwo\0\n\0\r\n\r\r\n\n\0\rthree\r";
     let lines = ["one", "two", "", "", "", "\r", "", "", "\rthree\r"];
     let (lf, nul) = (Some(b'\n'), Some(0));
@@ -95,7 +95,7 @@ impl Write for Pieces {
 }
 
 #[test]
-fn a_line_is_written_in_one_piece_and_whole_though_a_write_takes_three_bytes_of_it() {
+fn a_line_is_written_in_one_piece_and_whole_though_writes_are_short() {
     for (most, pieces) in [(100, &[&b"hello\n"[..]][..]), (3, &[b"hel", b"lo\n"])] {
         let mut writer = Pieces(most, Vec::new());
         write_line(&mut writer, b"hello").unwrap();
@@ -107,7 +107,7 @@ fn a_line_is_written_in_one_piece_and_whole_though_a_write_takes_three_bytes_of_
 }
 
 #[test]
-fn a_terminal_gets_no_orders_from_a_peer_and_a_program_gets_the_bytes_as_they_are() {
+fn a_terminal_gets_no_orders_and_a_program_gets_the_bytes() {
     let harmless = "\ttext \\x \u{a0} \u{200e} \u{202f} \u{206a} 你好，e\u{301} 🦀 مرحبا";
     for (text, safe) in [
         (harmless.as_bytes(), harmless),
@@ -128,7 +128,7 @@ fn a_terminal_gets_no_orders_from_a_peer_and_a_program_gets_the_bytes_as_they_ar
 }
 
 #[test]
-fn every_address_of_a_name_is_tried_and_each_failure_is_told() {
+fn every_address_of_a_name_is_tried_and_each_failure_reported() {
     let port = ClosedPort::new();
     let closed = port.address();
     let other = SocketAddr::from(([127, 0, 0, 2], closed.port()));

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use crate::programs::{SERVER, Server, client_command, piped, run, run_client, skip};
 
 #[test]
-fn the_client_prints_the_greeting_and_a_script_receives_one_line_with_messages_1() {
+fn a_script_receives_one_line_with_messages_1() {
     let server = Server::start(&["--messages", "1"]);
     let client = run_client(server.port, "你好，世界\n".as_bytes());
     let greeting = "Connect succeed. Please send a message to me\n";
@@ -26,7 +26,7 @@ fn any_bytes_pass_unchanged_in_both_directions() {
 }
 
 #[test]
-fn the_first_line_alone_arrives_be_it_an_empty_line_or_a_message_of_65536_bytes() {
+fn the_first_line_alone_arrives_empty_or_of_65536_bytes() {
     let server = Server::start(&[]);
     let longest = "m".repeat(65_536);
     for (typed, line) in [

@@ -132,7 +132,7 @@ fn tamper_with_each_call(tamper: &str, timeout: &str, happens: fn(&Server)) -> V
 }
 
 #[test]
-fn a_server_killed_at_any_moment_gives_no_receipt_for_a_line_that_it_has_not_shown() {
+fn a_server_killed_at_any_moment_gives_no_false_receipt() {
     let statuses = tamper_with_each_call("signal=KILL", "60", |_| ());
     // Before the line is sent, before it is shown, and after the close.
     let has_all = [1, 3, 0].iter().all(|status| statuses.contains(status));
@@ -140,7 +140,7 @@ fn a_server_killed_at_any_moment_gives_no_receipt_for_a_line_that_it_has_not_sho
 }
 
 #[test]
-fn a_server_stopped_at_any_moment_past_its_deadline_gives_no_such_receipt() {
+fn a_server_stopped_past_its_deadline_gives_no_false_receipt() {
     tamper_with_each_call("signal=STOP", TIMEOUT, |server| {
         thread::sleep(PAST_THE_TIMEOUT);
         signal(&server.program, "CONT");
@@ -154,7 +154,7 @@ fn a_server_interrupted_at_any_moment_shows_the_line_once() {
 }
 
 #[test]
-fn a_server_stopped_while_the_line_comes_gives_no_such_receipt() {
+fn a_server_stopped_while_the_line_comes_gives_no_false_receipt() {
     thread::scope(|scope| {
         for length in [5, 8_191, 8_192, 8_193, 65_536] {
             scope.spawn(move || {
@@ -237,7 +237,7 @@ fn accepts_at_once_behind_clients_that_are_gone_from_the_queue() {
 }
 
 #[test]
-fn fails_when_the_connection_is_reset_before_the_greeting_or_while_the_line_is_typed() {
+fn a_reset_before_the_line_is_sent_is_status_1() {
     let reset = ": Connection reset by peer (os error 104)\n";
     // That the peer's system no longer answers is not the deadline, which is reported otherwise.
     let lost = ": Connection timed out (os error 110)\n";
@@ -260,7 +260,7 @@ fn fails_when_the_connection_is_reset_before_the_greeting_or_while_the_line_is_t
 }
 
 #[test]
-fn does_not_take_an_orderly_close_for_delivery_when_sending_failed_or_a_reset_is_behind_it() {
+fn a_failed_send_or_a_reset_behind_the_close_is_no_receipt() {
     // The system tells a reset behind the end of the stream only as SO_ERROR. 104 is ECONNRESET.
     for reset in [
         "sendto:error=ECONNRESET",
@@ -342,7 +342,7 @@ fn names_each_address_of_a_name_when_nothing_answers() {
 }
 
 #[test]
-fn a_full_disk_ends_the_server_and_its_client_is_never_told_that_all_is_well() {
+fn a_full_disk_ends_the_server_and_gives_no_receipt() {
     for _ in 0..10 {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let server = Server::start_by(server_command().stdout(full.unwrap()));

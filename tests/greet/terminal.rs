@@ -50,7 +50,7 @@ fn greeted_in_terminal(port: u16) -> Option<Program> {
 }
 
 #[test]
-fn a_person_is_told_where_the_client_connected_and_prompted_and_told_of_the_delivery() {
+fn a_person_is_told_of_the_connection_and_the_delivery() {
     let server = serve_once(|mut server| {
         let received = greet_in_red(&server);
         server.write_all(b"thank\x07you\n").unwrap();
