@@ -1,18 +1,20 @@
 //! The client's side of a connection.
 
-use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::{thread, time::Duration};
 
-use crate::line::{Line, MAX_LINE_LENGTH, read_line, write_line};
-use crate::{connection::Connection, deadline::Deadline};
+use crate::line::{Line, MAX_LINE_LENGTH, cut_off, encode, read_line};
+use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
 
 /// A connection to a server, on which no message has been sent.
+///
+/// Once a step has failed, every later one fails, too: what comes then may be the rest of a line that was
+/// cut off. A text that was refused is no failure.
 #[derive(Debug)]
 pub struct Session {
-    reader: BufReader<Connection>,
-    /// The address that answered.
-    pub address: SocketAddr,
+    stream: Fuse<BufReader<Connection>>,
+    address: SocketAddr,
 }
 
 impl Session {
@@ -33,12 +35,14 @@ impl Session {
         while let Some(address) = addresses.next() {
             let is_last = addresses.peek().is_none();
             let attempt = deadline.remaining().and_then(|left| {
-                TcpStream::connect_timeout(&address, if is_last { left } else { left / 2 })
+                let left = if is_last { left } else { left / 2 };
+                let socket = TcpStream::connect_timeout(&address, left)?;
+                refuse_itself(Connection { socket, deadline })
             });
             match attempt {
-                Ok(socket) => {
-                    let reader = BufReader::new(Connection { socket, deadline });
-                    return Ok(Self { reader, address });
+                Ok(connection) => {
+                    let stream = Fuse::new(BufReader::new(connection));
+                    return Ok(Self { stream, address });
                 }
                 Err(error) if is_last && failures.is_empty() => return Err(error),
                 Err(error) => failures.push(format!("{}: {error}", address.ip())),
@@ -50,6 +54,12 @@ impl Session {
         Err(io::Error::other(failures.join("; ")))
     }
 
+    /// The address that answered.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Receives the greeting.
     ///
     /// # Errors
@@ -57,36 +67,79 @@ impl Session {
     /// The errors of [`read_line`], the connection's failure, [`TimedOut`](ErrorKind::TimedOut), or
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes instead.
     pub fn receive_greeting(&mut self) -> io::Result<Vec<u8>> {
+        let greeting = self.stream.pass(read_line)?;
         let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without a greeting");
-        Ok(read_line(&mut self.reader)?.ok_or_else(closed)?.bytes)
+        Ok(greeting.ok_or_else(closed)?.bytes)
     }
 
     /// Sends a line, keeps the connection open and receives one line as the answer. Both together have
     /// as long as [`connect`](Self::connect) had.
     ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use std::{net::TcpListener, thread, time::Duration};
+    /// # use greet::{client, server};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// # let timeout = Duration::from_secs(10);
+    /// # thread::spawn(move || {
+    /// #     let mut server = server::Session::new(listener.accept()?.0, timeout);
+    /// #     server.receive()?;
+    /// #     server.send(b"4")?;
+    /// #     std::io::Result::Ok(server.close())
+    /// # });
+    /// let mut client = client::Session::connect(address, timeout)?;
+    /// assert_eq!(client.ask(b"2 + 2")?, b"4");
+    /// client.close();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Before it sends, this looks at what has come, so that no answer is taken for that of another line.
+    /// What is still on its way cannot be seen: if the greeting was not received and comes late, it is taken
+    /// for the first answer, and the next `ask` fails.
+    ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if an LF or NUL is in the line. Nothing is sent then:
-    /// the server would take it for two lines, and each later answer would be one late.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the line would not arrive as it is, as
+    /// [`check_line`](crate::line::check_line) says. Nothing is sent then, and the session goes on.
     ///
-    /// Otherwise the errors of [`receive_greeting`](Self::receive_greeting). An answer that the end of the
-    /// stream cuts off is an error, too. After such an error the conversation is over: `ask` and `ready`
-    /// fail from then on, because an answer that comes late would be taken for that of the next line.
+    /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed, or has said something
+    /// before it was asked. Nothing is sent then, and this kind means nothing else.
+    ///
+    /// Any other error means that the line may have arrived, unless an earlier step had failed: the errors of
+    /// [`receive_greeting`](Self::receive_greeting). An answer that the end of the stream cuts off is one
+    /// of them.
     pub fn ask(&mut self, line: &[u8]) -> io::Result<Vec<u8>> {
-        if line.contains(&b'\n') || line.contains(&0) {
-            let reason = "an LF or a NUL would end the line early";
-            return Err(io::Error::new(ErrorKind::InvalidInput, reason));
-        }
-        self.reader.get_mut().deadline.renew();
-        let sent = write_line(self.reader.get_mut(), line);
-        let error = match sent.and_then(|()| read_reply(&mut self.reader)) {
-            Ok(Some(answer)) if answer.end.is_some() => return Ok(answer.bytes),
-            Ok(_) => io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer"),
-            Err(error) => error,
-        };
-        // Whatever comes later is not to be read. This fails only if the connection is gone already.
-        let _ = self.reader.get_ref().socket.shutdown(Shutdown::Both);
-        Err(error)
+        let line = encode(line)?;
+        self.stream.pass(|reader| {
+            reader.get_mut().deadline.renew();
+            let early = look(reader)
+                .map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error))?;
+            // A server in C may have sent the NUL of its string behind its last answer.
+            if early.iter().any(|byte| *byte != 0) {
+                let reason = "the server had said something before it was asked";
+                return Err(io::Error::new(ErrorKind::ConnectionAborted, reason));
+            }
+            let sent = reader.get_mut().write_all(&line);
+            let answer = sent.and_then(|()| read_reply(reader));
+            let answer = answer.map_err(|error| match error.kind() {
+                // The system's own word for a lost connection must not mean that nothing was sent.
+                ErrorKind::ConnectionAborted => io::Error::new(ErrorKind::ConnectionReset, error),
+                _ => error,
+            })?;
+            match answer.unwrap_or_default() {
+                Line {
+                    bytes,
+                    end: Some(_),
+                } => Ok(bytes),
+                Line { bytes, end: None } => {
+                    let reason = "closed without an answer";
+                    let closed = io::Error::new(ErrorKind::UnexpectedEof, reason);
+                    Err(cut_off(closed, bytes.len()))
+                }
+            }
+        })
     }
 
     /// Checks that the server still waits for the message. Call this as late as possible.
@@ -97,36 +150,67 @@ impl Session {
     /// # Errors
     ///
     /// An error means that nothing was sent: [`ConnectionAborted`](ErrorKind::ConnectionAborted) if
-    /// the server has closed or has said more than [`MAX_LINE_LENGTH`] bytes, or the connection's failure.
-    /// The session ends with an orderly close.
+    /// the server has closed or has said more than [`MAX_LINE_LENGTH`] bytes, the connection's failure,
+    /// or an earlier step's. The session ends.
     pub fn ready(self) -> io::Result<Ready> {
-        let mut early = self.reader.buffer().to_vec();
-        let mut connection = self.reader.into_inner();
-        connection.deadline.renew();
-        // Only reading everything that has come shows whether the stream ends after it.
-        connection.socket.set_nonblocking(true)?;
-        let mut stream = (&connection.socket).take(MAX_LINE_LENGTH as u64 + 1);
-        let outcome = stream.read_to_end(&mut early);
-        connection.socket.set_nonblocking(false)?;
-        let reason = match outcome {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-            _ if early.len() > MAX_LINE_LENGTH => "the server had said too much",
-            Ok(_) => "the server had closed",
-            // The stream has not ended: the server waits for us.
-            Err(_) => return Ok(Ready { early, connection }),
-        };
-        connection.close();
-        Err(io::Error::new(ErrorKind::ConnectionAborted, reason))
+        let mut reader = self.stream.into_inner()?;
+        reader.get_mut().deadline.renew();
+        let early = look(&mut reader);
+        let mut connection = reader.into_inner();
+        match early {
+            Ok(early) => Ok(Ready { early, connection }),
+            Err(error) => {
+                connection.close();
+                Err(error)
+            }
+        }
     }
 
     /// Makes an orderly close without a message: half-closes, and reads until the server has closed,
     /// too, for 0.75 seconds at most. If a session is only dropped, what the server still sends is
-    /// answered with a reset.
+    /// answered with a reset. After a failure, this only drops the session.
     pub fn close(self) {
-        let mut connection = self.reader.into_inner();
-        connection.deadline.renew();
-        connection.close();
+        if let Ok(reader) = self.stream.into_inner() {
+            let mut connection = reader.into_inner();
+            connection.deadline.renew();
+            connection.close();
+        }
     }
+}
+
+/// Refuses a connection of a socket to itself. If nobody listens on a port from which the system takes the
+/// ports of outgoing connections, it may take that very port for this one, and then the socket meets
+/// itself (RFC 9293, section 3.5, simultaneous open). It would echo the line, and then give a receipt.
+fn refuse_itself(mut connection: Connection) -> io::Result<Connection> {
+    // The address that was asked for says nothing: 0.0.0.0 reaches 127.0.0.1.
+    let own = connection.socket.local_addr().ok();
+    if own.is_none() || own != connection.socket.peer_addr().ok() {
+        return Ok(connection);
+    }
+    // If this were closed in order, its port would be taken for a minute (TIME_WAIT), and a server could not
+    // start. A byte of its own that is left unread makes the close a reset.
+    let _ = connection.write_all(b"\n");
+    let _ = connection.peek(&mut [0]);
+    Err(ErrorKind::ConnectionRefused.into())
+}
+
+/// Takes from a connection what the server has sent so far, without waiting for more.
+fn look(reader: &mut BufReader<Connection>) -> io::Result<Vec<u8>> {
+    let mut early = reader.buffer().to_vec();
+    reader.consume(early.len());
+    let socket = &reader.get_ref().socket;
+    // Only reading everything that has come shows whether the stream ends after it. The next wait on this
+    // connection makes the socket wait again.
+    socket.set_nonblocking(true)?;
+    let mut stream = socket.take(MAX_LINE_LENGTH as u64 + 1);
+    let reason = match stream.read_to_end(&mut early) {
+        Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+        _ if early.len() > MAX_LINE_LENGTH => "the server had said too much",
+        Ok(_) => "the server had closed",
+        // The stream has not ended: the server waits for us.
+        Err(_) => return Ok(early),
+    };
+    Err(io::Error::new(ErrorKind::ConnectionAborted, reason))
 }
 
 /// A connection on which nothing has been sent, just before the message is.
@@ -139,15 +223,17 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Sends the message, which is one line as [`write_line`] takes it, and half-closes. Sending and
-    /// the server's close must both be over `timeout` after the call of [`ready`](Session::ready).
+    /// Sends the message, which is one line, and half-closes. Sending and the server's close must both be
+    /// over `timeout` after the call of [`ready`](Session::ready).
     ///
     /// # Errors
     ///
-    /// An error means that the message may have arrived, whole or in part: the connection's failure,
-    /// or [`TimedOut`](ErrorKind::TimedOut).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the message would not arrive as it is, as
+    /// [`check_line`](crate::line::check_line) says; nothing is sent then. Any other error means that the
+    /// message may have arrived, whole or in part: the connection's failure, or
+    /// [`TimedOut`](ErrorKind::TimedOut).
     pub fn send(mut self, message: &[u8]) -> io::Result<Replies> {
-        write_line(&mut self.connection, message)?;
+        self.connection.write_all(&encode(message)?)?;
         self.connection.half_close();
         let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
         Ok(Replies { reader })
@@ -156,7 +242,7 @@ impl Ready {
 
 /// What the server sends after its greeting, up to its close, which is the receipt for the message.
 #[derive(Debug)]
-#[must_use = "the message is delivered only when `receive` returns `None`"]
+#[must_use = "the message is delivered only once `receive` returns `None`, or `finish` succeeds"]
 pub struct Replies {
     reader: BufReader<Chain<Cursor<Vec<u8>>, Connection>>,
 }
@@ -179,17 +265,35 @@ impl Replies {
         Ok(None)
     }
 
+    /// Waits for the receipt, and throws away the replies before it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`receive`](Self::receive).
+    pub fn finish(mut self) -> io::Result<()> {
+        while let Some((_reply, rest)) = self.receive()? {
+            self = rest;
+        }
+        Ok(())
+    }
+
     /// Makes sure that the end of the stream is a receipt: everything that we sent is acknowledged,
     /// and no reset came.
     fn confirm(&self) -> io::Result<()> {
         let (_, Connection { socket, deadline }) = self.reader.get_ref().get_ref();
         // Is it acknowledged? If the server closed while the message was on its way, the message meets
         // a closed socket, and a reset comes back. Linux knows the peer's address until both
-        // directions are closed and acknowledged (getpeername(2), ENOTCONN). Nothing in std waits for
-        // that, so this looks again and again. On other systems the address says nothing: Windows may
-        // know it for ever, and macOS forgets it at once.
-        while cfg!(target_os = "linux") && socket.peer_addr().is_ok() {
-            deadline.remaining()?;
+        // directions are closed and acknowledged. Nothing in std waits for that, so this looks again and
+        // again. On other systems the address says nothing: Windows may know it for ever, and macOS forgets
+        // it at once.
+        while cfg!(target_os = "linux") {
+            match socket.peer_addr() {
+                Ok(_) => deadline.remaining()?,
+                // This alone says that all is acknowledged (getpeername(2), ENOTCONN). Whatever else the
+                // call may fail with, as in a sandbox that forbids it, tells nothing.
+                Err(error) if error.kind() == ErrorKind::NotConnected => break,
+                Err(error) => return Err(error),
+            };
             thread::sleep(Duration::from_millis(1));
         }
         // Was there a reset? `read` does not report one that came after the end of the stream

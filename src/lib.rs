@@ -131,6 +131,8 @@ pub mod arguments;
 pub mod client;
 mod connection;
 mod deadline;
+mod fuse;
 pub mod line;
 pub mod server;
 pub mod terminal;
+pub mod timestamp;

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, ErrorKind, Write};
 pub const MAX_LINE_LENGTH: usize = 65_536;
 
 /// A line, as [`read_line`] found it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Line {
     /// The bytes before the end, in whatever encoding they came.
     pub bytes: Vec<u8>,
@@ -24,22 +24,44 @@ pub struct Line {
 /// TCP carries bytes, not messages (RFC 9293, section 2.2). A line may come in pieces, or together
 /// with the next one, so one `read` must never be taken for one line.
 ///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use greet::line::read_line;
+///
+/// let mut stream = &b"one\r\ntwo"[..];
+/// let line = read_line(&mut stream)?.expect("a line");
+/// assert_eq!((&line.bytes[..], line.end), (&b"one"[..], Some(b'\n')));
+/// let line = read_line(&mut stream)?.expect("a line that the stream ends");
+/// assert_eq!((&line.bytes[..], line.end), (&b"two"[..], None));
+/// assert_eq!(read_line(&mut stream)?, None);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// This reads not a byte more than the line needs. The server depends on that: what it has not read
 /// when it closes makes the system reset the connection, so the client gets no false receipt.
 ///
 /// # Errors
 ///
-/// The failure of `reader`, or [`InvalidData`](ErrorKind::InvalidData) as soon as the line is known
-/// to be longer than [`MAX_LINE_LENGTH`] bytes. What was read of the line so far is lost, because half a
-/// line is not a line.
+/// The failure of `reader`. If a part of the line had come, the error has the same
+/// [`kind`](io::Error::kind), and says how many bytes that were. If none had come, it is the reader's
+/// own error.
+///
+/// [`InvalidData`](ErrorKind::InvalidData) as soon as the line is known to be longer than
+/// [`MAX_LINE_LENGTH`] bytes.
+///
+/// What was read of the line so far is lost, because half a line is not a line. Do not read on: what
+/// comes next is the other half.
 pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     let mut end = None;
-    // A CR at the end does not count yet. If the next byte is an LF, the CR is dropped with it.
+    // The loop stops one byte behind the limit, because the end of a longer line may never come. A CR
+    // does not count yet: if the next byte is an LF, the CR is dropped with it.
     while end.is_none() && bytes.len() <= MAX_LINE_LENGTH + usize::from(bytes.ends_with(b"\r")) {
         let piece = match reader.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            piece => piece?,
+            Err(error) => return Err(cut_off(error, bytes.len())),
+            Ok(piece) => piece,
         };
         if piece.is_empty() {
             break;
@@ -61,25 +83,56 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
         bytes.pop();
     }
     if bytes.len() > MAX_LINE_LENGTH {
-        let reason = format!("the line is longer than {MAX_LINE_LENGTH} bytes");
-        return Err(io::Error::new(ErrorKind::InvalidData, reason));
+        return Err(io::Error::new(ErrorKind::InvalidData, too_long()));
     }
     let is_line = end.is_some() || !bytes.is_empty();
     Ok(is_line.then_some(Line { bytes, end }))
 }
 
-/// Writes `text` and one LF with a single call of `write_all`. If they were written separately, the
-/// LF might wait until the peer acknowledges the text (Nagle's algorithm, RFC 896), and another
-/// program's line could come between them.
-///
-/// The caller makes sure that `text` arrives unchanged: it holds no LF and no NUL, it does not end
-/// with a CR, and it is at most [`MAX_LINE_LENGTH`] bytes long.
+/// Adds to an error how many bytes of a line had come, if any. Without that, a peer that forgets the
+/// line's end looks like one that says nothing.
+pub(crate) fn cut_off(error: io::Error, received: usize) -> io::Error {
+    if received == 0 {
+        return error;
+    }
+    let reason = format!("{error}, {received} bytes without a line end");
+    io::Error::new(error.kind(), reason)
+}
+
+fn too_long() -> String {
+    format!("the line is longer than {MAX_LINE_LENGTH} bytes")
+}
+
+/// Refuses a text that would not arrive as it is. Whatever sends a line asks this first.
 ///
 /// # Errors
 ///
-/// The failure of `writer`.
+/// [`InvalidInput`](ErrorKind::InvalidInput) if the text has an LF or a NUL in it, which would make it
+/// two lines; a CR at its end, which would be dropped; or more than [`MAX_LINE_LENGTH`] bytes.
+pub fn check_line(text: &[u8]) -> io::Result<()> {
+    let reason = match text {
+        _ if text.contains(&0) => "a NUL in the line would end it early".into(),
+        _ if text.contains(&b'\n') => "an LF in the line would end it early".into(),
+        [.., b'\r'] => "a CR at the end of the line would be dropped".into(),
+        _ if text.len() > MAX_LINE_LENGTH => too_long(),
+        _ => return Ok(()),
+    };
+    Err(io::Error::new(ErrorKind::InvalidInput, reason))
+}
+
+/// What travels for a text: the text and one LF, as one piece. If they were written separately, the LF
+/// might wait until the peer acknowledges the text (Nagle's algorithm, RFC 896).
+pub(crate) fn encode(text: &[u8]) -> io::Result<Vec<u8>> {
+    check_line(text)?;
+    Ok([text, b"\n"].concat())
+}
+
+/// Writes `text` and one LF with a single call of `write_all`, and flushes.
+///
+/// # Errors
+///
+/// The errors of [`check_line`], before anything is written, or the failure of `writer`.
 pub fn write_line(mut writer: impl Write, text: &[u8]) -> io::Result<()> {
-    writer.write_all(&[text, b"\n"].concat())?;
-    // std does not promise that standard output stays line-buffered when it is not a terminal.
+    writer.write_all(&encode(text)?)?;
     writer.flush()
 }

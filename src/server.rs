@@ -1,20 +1,52 @@
 //! The server's side of a connection.
 
-use std::io::{self, BufReader, Read};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::{thread, time::Duration};
 
-use crate::line::{Line, read_line, write_line};
-use crate::{connection::Connection, deadline::Deadline};
+use crate::line::{Line, encode, read_line};
+use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
+
+/// Waits for the next client. Returns its socket and its address: that of an IPv4 client as IPv4, on an
+/// IPv6 socket, too.
+///
+/// Nothing that `accept` may fail with ends this. `log` is told of each failure.
+pub fn accept(listener: &TcpListener, log: impl Fn(&str)) -> (TcpStream, SocketAddr) {
+    loop {
+        let error = match listener.accept() {
+            Ok((socket, address)) => return (socket, unmapped(address)),
+            Err(error) => error,
+        };
+        log(&format!("cannot accept a client: {error}"));
+        match error.kind() {
+            // This client has left the queue, and the next may be there already (accept(2)).
+            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {}
+            // Any other failure, such as too many open files, lasts a while. The loop must not spin.
+            _ => thread::sleep(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// On an IPv6 socket, an IPv4 client has an address such as `::ffff:127.0.0.1`. Any other address stays
+/// whole: a link-local one says nothing without its interface.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip.is_ipv4() => SocketAddr::new(ip, address.port()),
+        _ => address,
+    }
+}
 
 /// One client, from accept to close.
 ///
 /// Dropping the session without [`close`](Self::close) refuses the last line: its LF or NUL is still
 /// unread, and closing a socket with unread bytes resets the connection. The same happens if the
 /// process is killed. A line that ended with the stream left nothing unread, so it cannot be refused.
+///
+/// Once a step has failed, every later one fails, too: what comes then may be the rest of a line that
+/// was cut off. [`renew`](Self::renew) does not mend that. A text that was refused is no failure.
 #[derive(Debug)]
 pub struct Session {
-    reader: BufReader<Unread>,
+    stream: Fuse<BufReader<Unread>>,
 }
 
 impl Session {
@@ -25,17 +57,25 @@ impl Session {
         let deadline = Deadline::after(timeout);
         let connection = Connection { socket, deadline };
         let peeked = 0;
-        let reader = BufReader::new(Unread { connection, peeked });
-        Self { reader }
+        let stream = Fuse::new(BufReader::new(Unread { connection, peeked }));
+        Self { stream }
     }
 
-    /// Sends one line, as [`write_line`] takes it: the greeting, or an answer.
+    /// Sends one line: the greeting, or an answer.
+    ///
+    /// If you send two lines in a row and the client answers only the second, the second may wait for 40
+    /// milliseconds: Nagle's algorithm holds it back until the first is acknowledged, and the client's
+    /// system delays the acknowledgement (RFC 896; RFC 1122, section 4.2.3.2). Send them with one
+    /// [`send_bytes`](Self::send_bytes), or set `TCP_NODELAY` on the socket before.
     ///
     /// # Errors
     ///
-    /// The connection's failure, or [`TimedOut`](io::ErrorKind::TimedOut).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the line would not arrive as it is, as
+    /// [`check_line`](crate::line::check_line) says. Nothing is sent then, and the session goes on.
+    ///
+    /// The connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
     pub fn send(&mut self, line: &[u8]) -> io::Result<()> {
-        write_line(&mut self.reader.get_mut().connection, line)
+        self.send_bytes(&encode(line)?)
     }
 
     /// Receives one line, or `None` if the client has closed without another one.
@@ -45,27 +85,62 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The errors of [`read_line`], the connection's failure, or [`TimedOut`](io::ErrorKind::TimedOut).
+    /// The errors of [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
     pub fn receive(&mut self) -> io::Result<Option<Line>> {
-        read_line(&mut self.reader)
+        self.stream.pass(read_line)
+    }
+
+    /// Sends bytes, for a protocol without lines.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let write = |reader: &mut BufReader<Unread>| reader.get_mut().connection.write_all(bytes);
+        self.stream.pass(write)
+    }
+
+    /// Receives some bytes, as soon as there are any, for a protocol without lines. If none are returned, the
+    /// client has ended its stream.
+    ///
+    /// As with [`receive`](Self::receive), asking for the next bytes says that those before are safe.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
+    pub fn receive_bytes(&mut self) -> io::Result<Vec<u8>> {
+        self.stream.pass(|reader| {
+            let bytes = reader.fill_buf()?.to_vec();
+            reader.consume(bytes.len());
+            Ok(bytes)
+        })
     }
 
     /// Starts the deadline again: `timeout` from now. In a conversation, call this for each line.
     /// `receive` does not do it by itself. If it did, a client that sends line after line could hold a
     /// server for ever, and with it all other clients.
     pub fn renew(&mut self) {
-        self.reader.get_mut().connection.deadline.renew();
+        // This fails only after another failure, which the next step reports.
+        let _ = self.stream.pass(|reader| {
+            reader.get_mut().connection.deadline.renew();
+            Ok(())
+        });
     }
 
     /// Makes an orderly close, which is the client's receipt: half-closes, and reads until the client
     /// has closed, too, for 0.75 seconds at most. Returns how many bytes after the last received line
     /// were ignored.
+    ///
+    /// After a failure there is nothing to give a receipt for, and the session is only dropped.
     #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
     pub fn close(self) -> usize {
-        let ignored = self.reader.buffer().len();
-        let mut unread = self.reader.into_inner();
+        let Ok(reader) = self.stream.into_inner() else {
+            return 0;
+        };
+        let ignored = reader.buffer().len();
+        let mut unread = reader.into_inner();
         // First take the line from the system. If that fails, the connection is gone.
-        let _ = (&unread.connection.socket).read(&mut vec![0; unread.peeked]);
+        let _ = unread.take_peeked();
         ignored + unread.connection.close()
     }
 }
@@ -79,19 +154,25 @@ impl Session {
 struct Unread {
     connection: Connection,
     /// How many bytes the last call read. They are still in the receive buffer.
-    peeked: usize,
+    peeked: u64,
+}
+
+impl Unread {
+    /// Removes from the receive buffer what the last call peeked. This does not wait, because the bytes
+    /// are there; if there are none, it makes no system call.
+    fn take_peeked(&mut self) -> io::Result<()> {
+        let mut peeked = (&self.connection.socket).take(self.peeked);
+        io::copy(&mut peeked, &mut io::sink())?;
+        self.peeked = 0;
+        Ok(())
+    }
 }
 
 impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // First take from the receive buffer what the last call peeked. The bytes are there, so one `read`
-        // gets them all and does not block; if there are none, `take(0)` makes no system call. The peek
-        // then overwrites them.
-        let _taken = (&self.connection.socket)
-            .take(self.peeked as u64)
-            .read(buffer)?;
-        self.peeked = 0;
-        self.peeked = self.connection.peek(buffer)?;
-        Ok(self.peeked)
+        self.take_peeked()?;
+        let length = self.connection.peek(buffer)?;
+        self.peeked = length as u64;
+        Ok(length)
     }
 }

@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use crate::line::write_line;
-
 /// Writes a line from the peer: escaped if a person reads it at a terminal, unchanged if a program
 /// reads it.
 ///
@@ -12,19 +10,27 @@ use crate::line::write_line;
 /// The failure of `output`.
 pub fn show(output: impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
     if on_terminal {
-        write_line(output, escape(line).as_bytes())
+        write_whole(output, escape(line).as_bytes())
     } else {
-        write_line(output, line)
+        write_whole(output, line)
     }
 }
 
 /// Writes a line to a log. It is always escaped, because it may quote an argument, which can hold
 /// anything.
 ///
-/// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then, and it
-/// writes a line in several pieces, between which another program's line could come.
+/// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then.
 pub fn log(output: impl Write, line: &str) {
-    let _ = write_line(output, escape(line.as_bytes()).as_bytes());
+    let _ = write_whole(output, escape(line.as_bytes()).as_bytes());
+}
+
+/// Writes a text and one LF with a single call of `write_all`. If they were written in pieces, another
+/// program's line could come between them. [`write_line`](crate::line::write_line) would not do: it
+/// refuses what would not arrive as it is, and what is only shown may end with a CR.
+fn write_whole(mut output: impl Write, text: &[u8]) -> io::Result<()> {
+    output.write_all(&[text, b"\n"].concat())?;
+    // std does not promise that standard output stays line-buffered when it is not a terminal.
+    output.flush()
 }
 
 /// Escapes whatever could control a terminal or deceive its reader: control characters other than TAB
@@ -33,6 +39,13 @@ pub fn log(output: impl Write, line: &str) {
 ///
 /// All other text stays as it is. That includes the implicit marks U+200E, U+200F and U+061C, because
 /// Arabic and Hebrew text needs them.
+///
+/// ```
+/// use greet::terminal::escape;
+///
+/// assert_eq!(escape("你好\u{1b}[31m".as_bytes()), "你好\\u{1b}[31m");
+/// assert_eq!(escape(b"\xff"), "\\xff");
+/// ```
 #[must_use]
 pub fn escape(text: &[u8]) -> String {
     let mut safe = String::with_capacity(text.len());

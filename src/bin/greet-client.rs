@@ -1,14 +1,18 @@
 //! `greet-client`: prints a server's greeting and sends one line from standard input.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
-use clap::Parser;
-use greet::arguments::{DEFAULT_PORT, parse_host, parse_timeout};
-use greet::line::{Line, read_line};
+use anyhow::{Context, anyhow};
+use clap::{CommandFactory, Parser};
+use greet::arguments::{DEFAULT_PORT, parse_host, parse_port, parse_timeout};
+use greet::line::{check_line, read_line};
 use greet::{client::Session, terminal};
+
+/// A terminal hands over at most so many bytes of a line on Linux, and drops the rest (termios(3),
+/// canonical mode).
+const TERMINAL_LIMIT: usize = 4_095;
 
 /// Prints the greeting of a TCP server, then sends one line from standard input
 #[derive(Parser)]
@@ -17,17 +21,17 @@ use greet::{client::Session, terminal};
 #[command(after_help = "\
 Exit status:
   0  delivered: greet-server, if reached directly, has shown the line
-  1  nothing was sent; another time may be better:
+  1  nothing was sent; try again later:
      while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do sleep 5; done
   2  nothing was sent, nor will be: bad arguments, or no line that can be sent
-  3  the line may have arrived, whole or in part")]
+  3  the line may have arrived, whole or in part: look before you send it again")]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
     #[arg(value_parser = parse_host)]
     host: String,
 
     /// TCP port of the server, 1 to 65535
-    #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = parse_port(1))]
     port: u16,
 
     /// Longest wait, decimals allowed: for connection and
@@ -35,10 +39,32 @@ struct Options {
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
+
+    /// Delivered only if the server, started with the same
+    /// option, replies with this line: through any relay
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        verbatim_doc_comment,
+        allow_hyphen_values = true
+    )]
+    reply: Option<String>,
+
+    /// Send nothing: 0 if a greeting comes, 1 if none does
+    #[arg(long, conflicts_with = "reply")]
+    check: bool,
 }
 
 fn main() -> ExitCode {
-    match exchange(&Options::parse()) {
+    let options = Options::parse();
+    // clap would quote what a parser refuses, be it 100,000 bytes long.
+    if let Err(reason) = check_line(options.reply.as_deref().unwrap_or_default().as_bytes()) {
+        let kind = clap::error::ErrorKind::ValueValidation;
+        let reason = format!("invalid value for '--reply <TEXT>': {reason}");
+        Options::command().error(kind, reason).exit();
+    }
+    match exchange(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(status) => status,
     }
@@ -47,15 +73,11 @@ fn main() -> ExitCode {
 /// The five steps of a TCP client. A failure is reported where it happens, and returned as the exit
 /// status, which says what is known of the line.
 fn exchange(options: &Options) -> Result<(), ExitCode> {
-    let try_again = |error| fail(1, "nothing was sent", &error);
-    let refused = |error| fail(2, "nothing was sent", &error);
-    let may_have_arrived = |error| fail(3, "the message may have arrived", &error);
-
     // 1. create, 2. connect
     let mut session = connect_to_host(&options.host, options.port, options.timeout)
         .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))
         .map_err(try_again)?;
-    let address = session.address;
+    let address = session.address();
     tell_user(&format!("connected to {address}\n"));
 
     // 3. receive
@@ -64,31 +86,62 @@ fn exchange(options: &Options) -> Result<(), ExitCode> {
         .with_context(|| format!("no greeting from {address}"))
         .map_err(try_again)?;
     let printed = print(&greeting).map_err(try_again);
-    let message = match printed.and_then(|()| read_message().map_err(refused)) {
-        Ok(message) => message,
-        Err(status) => {
-            // An orderly close tells the server that no message comes. A reset could be any failure.
+    let line = match printed.and_then(|()| line_to_send(options)) {
+        Ok(Some(line)) => line,
+        // An orderly close tells the server that no message comes. A reset could be any failure.
+        nothing_to_send => {
             session.close();
-            return Err(status);
+            return nothing_to_send.map(|_| ());
         }
     };
 
     // 4. send, and half-close. Up to `ready`, nothing was sent. From `send` on, that is not known.
-    let no_receipt = |error: io::Error| {
-        let step = format!("no receipt from {address}");
-        may_have_arrived(anyhow::Error::new(error).context(step))
+    let no_receipt = |error: anyhow::Error| {
+        may_have_arrived(error.context(format!("no receipt from {address}")))
     };
-    let ready = session.ready().map_err(|error| try_again(error.into()))?;
-    let mut replies = ready.send(&message).map_err(no_receipt)?;
+    if let Some(reply) = &options.reply {
+        let answer = session.ask(&line).map_err(|error| match error.kind() {
+            ErrorKind::ConnectionAborted => try_again(error),
+            _ => no_receipt(error.into()),
+        })?;
+        print(&answer).map_err(may_have_arrived)?;
+        session.close();
+        if answer != reply.as_bytes() {
+            return Err(no_receipt(anyhow!("the reply is another one")));
+        }
+    } else {
+        let ready = session.ready().map_err(try_again)?;
+        let mut replies = ready
+            .send(&line)
+            .map_err(|error| no_receipt(error.into()))?;
 
-    // 5. close: dropping `replies` does it. First read to the end of the server's stream, because that
-    // is the receipt.
-    while let Some((reply, rest)) = replies.receive().map_err(no_receipt)? {
-        print(&reply).map_err(may_have_arrived)?;
-        replies = rest;
+        // 5. close: dropping `replies` does it. First read to the end of the server's stream, because
+        // that is the receipt.
+        while let Some((reply, rest)) = replies
+            .receive()
+            .map_err(|error| no_receipt(error.into()))?
+        {
+            print(&reply).map_err(may_have_arrived)?;
+            replies = rest;
+        }
     }
-    tell_user(&format!("{} bytes delivered\n", message.len()));
+    tell_user(&format!("{} bytes delivered\n", line.len()));
     Ok(())
+}
+
+/// Nothing was sent, and another time it may be.
+fn try_again(error: impl Into<anyhow::Error>) -> ExitCode {
+    fail(1, "nothing was sent", &error.into())
+}
+
+/// Nothing was sent, and the same again ends the same.
+fn refuse(error: impl Into<anyhow::Error>) -> ExitCode {
+    fail(2, "nothing was sent", &error.into())
+}
+
+/// The line was sent, or a part of it, or perhaps nothing.
+fn may_have_arrived(error: impl Into<anyhow::Error>) -> ExitCode {
+    fail(3, "the line may have arrived", &error.into())
 }
 
 /// Reports a failure: what is known of the line, and the reason.
@@ -111,20 +164,35 @@ fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<S
     }
 }
 
-/// Reads one line from standard input, and refuses a line that would not arrive as it is.
-fn read_message() -> anyhow::Result<Vec<u8>> {
+/// Reads one line from standard input, and refuses a line that would not arrive as it is. A check sends
+/// nothing.
+fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, ExitCode> {
+    if options.check {
+        return Ok(None);
+    }
     tell_user("> ");
     let line = read_line(&mut io::stdin().lock());
     // Enter moves the cursor to the next line. Ctrl-D leaves it behind the prompt.
     if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
         tell_user("\n");
     }
-    match line.context("standard input")? {
-        None => bail!("no line on standard input"),
-        Some(Line { end: Some(0), .. }) => bail!("a NUL in the line would end it early"),
-        Some(line) if line.bytes.ends_with(b"\r") => bail!("a CR at the end would be dropped"),
-        Some(line) => Ok(line.bytes),
+    let line = match line.map_err(|error| (error.kind(), anyhow!(error).context("standard input")))
+    {
+        Ok(Some(line)) => line,
+        Ok(None) => return Err(refuse(anyhow!("no line on standard input"))),
+        // Standard input is in non-blocking mode, and empty for the moment.
+        Err((ErrorKind::WouldBlock, error)) => return Err(try_again(error)),
+        Err((_, error)) => return Err(refuse(error)),
+    };
+    let mut text = line.bytes;
+    // A NUL ends a line that is received. In a line that is to be sent, it is a mistake.
+    text.extend(line.end.filter(|end| *end == 0));
+    check_line(&text).map_err(refuse)?;
+    if cfg!(target_os = "linux") && text.len() >= TERMINAL_LIMIT && io::stdin().is_terminal() {
+        let reason = format!("the terminal cuts a line at {TERMINAL_LIMIT} bytes: use a pipe");
+        return Err(refuse(anyhow!(reason)));
     }
+    Ok(Some(text))
 }
 
 /// Prints a line from the server.

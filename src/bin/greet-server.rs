@@ -1,13 +1,17 @@
 //! `greet-server`: greets one client after another and prints one line from each.
 
 use std::io::{self, ErrorKind, IsTerminal};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::{process::ExitCode, thread, time::Duration};
+use std::net::{Ipv6Addr, TcpListener};
+use std::num::NonZeroU64;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use clap::Parser;
-use greet::arguments::{DEFAULT_PORT, parse_host, parse_timeout};
-use greet::{line::MAX_LINE_LENGTH, server::Session, terminal};
+use clap::{CommandFactory, Parser};
+use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_port, parse_timeout};
+use greet::line::{Line, check_line};
+use greet::server::{self, Session};
+use greet::{terminal, timestamp::timestamp};
 
 /// The greeting of the tutorial that this program comes from.
 const DEFAULT_GREETING: &str = "Connect succeed. Please send a message to me";
@@ -22,16 +26,18 @@ const PEER: &str = "{peer}";
 #[command(after_help = "Exit status: 0 after N messages, 1 on failure, 2 for bad arguments.")]
 struct Options {
     /// TCP port; 0 picks a free one
-    #[arg(short, long, default_value_t = DEFAULT_PORT)]
+    #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = parse_port(0))]
     port: u16,
 
-    /// Local address or name to listen on
+    /// Local address to listen on, or a name: the first of
+    /// its addresses that can be had
     #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0", value_parser = parse_host)]
+    #[arg(verbatim_doc_comment)]
     bind: String,
 
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     #[arg(help = format!("One line; {PEER} becomes the client's IP [default:\n{DEFAULT_GREETING}]"))]
-    #[arg(default_value = DEFAULT_GREETING, hide_default_value = true, value_parser = parse_greeting)]
+    #[arg(default_value = DEFAULT_GREETING, hide_default_value = true)]
     greeting: String,
 
     /// The longest one client may hold the server, from
@@ -41,13 +47,47 @@ struct Options {
     timeout: Duration,
 
     /// Exit after N messages [default: never]
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    messages: Option<u64>,
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
+    messages: Option<NonZeroU64>,
+
+    /// One line sent back once the message is shown: a
+    /// receipt through any relay, for a client that asks
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        verbatim_doc_comment,
+        allow_hyphen_values = true
+    )]
+    reply: Option<String>,
+
+    /// Begin each message with the time and the client's
+    /// address: 2026-11-26T02:17:45Z 192.0.2.7:41000
+    #[arg(short, long, verbatim_doc_comment)]
+    stamp: bool,
+}
+
+impl Options {
+    /// Refuses what would not arrive as it is, even for the client with the longest address. A parser of
+    /// clap's would do, but clap quotes what a parser refuses, be it 100,000 bytes long.
+    fn check(&self) -> Result<(), String> {
+        let longest_address = Ipv6Addr::from_bits(u128::MAX).to_string();
+        let greeting = self.greeting.replace(PEER, &longest_address);
+        check_line(greeting.as_bytes())
+            .map_err(|reason| format!("invalid value for '--greeting <TEXT>': {reason}"))?;
+        check_line(self.reply.as_deref().unwrap_or_default().as_bytes())
+            .map_err(|reason| format!("invalid value for '--reply <TEXT>': {reason}"))
+    }
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = serve(&Options::parse()) {
-        terminal::log(io::stderr(), &format!("greet-server: {error:#}"));
+    let options = Options::parse();
+    if let Err(reason) = options.check() {
+        let kind = clap::error::ErrorKind::ValueValidation;
+        Options::command().error(kind, reason).exit();
+    }
+    if let Err(error) = serve(&options) {
+        log(&format!("greet-server: {error:#}"));
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -63,69 +103,72 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     // queues them (the backlog) until they are accepted.
     let listener = TcpListener::bind((options.bind.as_str(), options.port))
         .with_context(|| format!("cannot listen on {} port {}", options.bind, options.port))?;
-    let address = listener.local_addr()?;
-    terminal::log(io::stderr(), &format!("listening on {address}"));
+    log(&format!("listening on {}", listener.local_addr()?));
 
-    while options.messages != Some(shown) {
+    while options
+        .messages
+        .is_none_or(|messages| shown < messages.get())
+    {
         // 4. accept
-        let (socket, address) = accept(&listener);
+        let (socket, address) = server::accept(&listener, log);
         let mut session = Session::new(socket, options.timeout);
-        // On an IPv6 socket, an IPv4 client has an address such as ::ffff:127.0.0.1.
-        let peer = SocketAddr::new(address.ip().to_canonical(), address.port());
-        terminal::log(io::stderr(), &format!("{peer} connected"));
+        let peer = address.to_string();
+        log(&format!("{peer} connected"));
 
         // 5. send, 6. receive
-        let host = peer.ip().to_string();
-        let greeting = options.greeting.replace(PEER, &host).into_bytes();
-        let ending = match session.send(&greeting).and_then(|()| session.receive()) {
+        let greeting = options.greeting.replace(PEER, &address.ip().to_string());
+        let received = session.send(greeting.as_bytes());
+        let ending = match received.and_then(|()| session.receive()) {
             Ok(Some(message)) => {
-                // The close is the client's receipt, so the message must be shown first.
-                terminal::show(&mut stdout, on_terminal, &message.bytes)
+                // The close is the client's receipt, and so is a reply. The message must be shown first.
+                let mut stamp = String::new();
+                if options.stamp {
+                    stamp = format!("{} {peer} ", timestamp(SystemTime::now()));
+                }
+                let line = [stamp.as_bytes(), &message.bytes].concat();
+                terminal::show(&mut stdout, on_terminal, &line)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
                 shown += 1;
+                let reply = options.reply.as_ref();
+                let is_replied = reply.is_none_or(|reply| session.send(reply.as_bytes()).is_ok());
                 // 7. close
                 let ignored = session.close();
-                let remark = match message.end {
-                    None => ", without a line end".into(),
-                    Some(_) if ignored == 0 => String::new(),
-                    Some(_) => format!(", {ignored} more ignored"),
-                };
-                format!("{} bytes received{remark}", message.bytes.len())
+                describe(&message, ignored, is_replied)
             }
-            // In these two cases, dropping the session closes it, and bytes that are left unread make
-            // that a reset.
+            // In these cases, dropping the session closes it, and bytes that are left unread make that a
+            // reset.
             Ok(None) => "closed without a message".into(),
+            Err(error) if has_left(&error) => "closed without a message".into(),
             Err(error) => format!("failed: {error}"),
         };
-        terminal::log(io::stderr(), &format!("{peer} {ending}"));
+        log(&format!("{peer} {ending}"));
     }
     Ok(())
 }
 
-/// Waits for the next client. Returns its socket and its address.
-fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        let error = match listener.accept() {
-            Ok(accepted) => return accepted,
-            Err(error) => error,
-        };
-        terminal::log(io::stderr(), &format!("cannot accept a client: {error}"));
-        match error.kind() {
-            // This client has left the queue, and the next may be there already (accept(2)).
-            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {}
-            // Any other failure, such as too many open files, lasts a while. The loop must not spin.
-            _ => thread::sleep(Duration::from_secs(1)),
-        }
-    }
+/// What the log says of a client that has left a message.
+fn describe(message: &Line, ignored: usize, is_replied: bool) -> String {
+    let length = message.bytes.len();
+    let more = match ignored {
+        0 => String::new(),
+        _ => format!(", {ignored} more ignored"),
+    };
+    let end = message.end.map_or(", without a line end", |_| "");
+    let reply = if is_replied { "" } else { ", without a reply" };
+    format!("{length} bytes received{more}{end}{reply}")
 }
 
-/// Takes a greeting that is one line within the limit, even for a client with the longest address.
-fn parse_greeting(greeting: &str) -> Result<String, String> {
-    let longest = greeting.replace(PEER, &Ipv6Addr::from_bits(u128::MAX).to_string());
-    if longest.len() > MAX_LINE_LENGTH || greeting.contains(['\r', '\n']) {
-        return Err(format!(
-            "must be one line of at most {MAX_LINE_LENGTH} bytes"
-        ));
-    }
-    Ok(greeting.into())
+/// Whether the client was gone before a byte of a message came, as after a health check. If bytes had come,
+/// the error says how many, and is no longer the system's own.
+fn has_left(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let is_gone = matches!(
+        error.kind(),
+        ConnectionReset | ConnectionAborted | BrokenPipe
+    );
+    is_gone && error.raw_os_error().is_some()
+}
+
+fn log(line: &str) {
+    terminal::log(io::stderr(), line);
 }

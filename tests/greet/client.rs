@@ -50,7 +50,7 @@ pub const MAY_HAVE_ARRIVED: i32 = 3;
 #[track_caller]
 pub fn assert_failed(finished: &Finished, status: i32, stdout: &str, reason: &str) {
     let fate = match status {
-        MAY_HAVE_ARRIVED => "greet-client: the message may have arrived: ",
+        MAY_HAVE_ARRIVED => "greet-client: the line may have arrived: ",
         _ => "greet-client: nothing was sent: ",
     };
     assert_eq!(finished.status.code(), Some(status), "{finished:?}");

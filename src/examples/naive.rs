@@ -1,0 +1,47 @@
+//! Tutorial 1's loop server, call for call, with its mistakes. It is here to be broken: src/README.md says
+//! how. `greet-server` is the one to use.
+//!
+//! ```sh
+//! cargo run --example naive
+//! ```
+
+use std::io::{self, Read, Write, stdout};
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use clap::Parser;
+use greet::arguments::parse_address;
+
+#[allow(
+    clippy::indexing_slicing,
+    reason = "as in the tutorial; `recv` returns what fits"
+)]
+fn serve(host: &str, port: u16) -> io::Result<()> {
+    let listener = TcpListener::bind((host, port))?; // socket, bind, listen
+    eprintln!("listening on {}", listener.local_addr()?);
+    loop {
+        let (mut socket, address) = listener.accept()?; // accept
+        eprintln!("{address} connected");
+        socket.write_all(b"Connect succeed. Please send a message to me\n")?; // send
+        let mut buffer = [0; 256];
+        let length = socket.read(&mut buffer)?; // recv
+        writeln!(stdout(), "{}", String::from_utf8_lossy(&buffer[..length]))?; // printf
+    } // closesocket
+}
+
+/// Greets TCP clients, one after another, as a tutorial does
+#[derive(Parser)]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:65432", value_parser = parse_address(0))]
+    address: (String, u16),
+}
+
+fn main() -> ExitCode {
+    let (host, port) = Options::parse().address;
+    let Err(error) = serve(&host, port) else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("naive: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,47 @@
+//! A fuse: after one failure, nothing passes any more.
+
+use std::{io, mem};
+
+/// A stream that can be used in steps until one of them fails.
+///
+/// After a failure, nobody knows where the next line begins. What comes then may be the second half of a
+/// line that a timeout cut off, and it must not be taken for a line.
+#[derive(Debug)]
+pub(crate) struct Fuse<T> {
+    stream: T,
+    is_blown: bool,
+}
+
+impl<T> Fuse<T> {
+    pub(crate) fn new(stream: T) -> Self {
+        let is_blown = false;
+        Self { stream, is_blown }
+    }
+
+    /// Takes one step on the stream.
+    ///
+    /// # Errors
+    ///
+    /// The step's error, and from then on always an error.
+    pub(crate) fn pass<R>(&mut self, step: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
+        // Until the step succeeds, it counts as failed.
+        if mem::replace(&mut self.is_blown, true) {
+            return Err(blown());
+        }
+        let outcome = step(&mut self.stream)?;
+        self.is_blown = false;
+        Ok(outcome)
+    }
+
+    /// Gives the stream back, unless a step has failed.
+    pub(crate) fn into_inner(self) -> io::Result<T> {
+        if self.is_blown {
+            return Err(blown());
+        }
+        Ok(self.stream)
+    }
+}
+
+fn blown() -> io::Error {
+    io::Error::other("an earlier step on this connection has failed")
+}
