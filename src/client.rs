@@ -241,6 +241,16 @@ impl Ready {
 }
 
 /// What the server sends after its greeting, up to its close, which is the receipt for the message.
+///
+/// The compiler warns of a receipt that is forgotten:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn forget(client: greet::client::Session) -> std::io::Result<()> {
+///     client.ready()?.send(b"hello")?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the message is delivered only once `receive` returns `None`, or `finish` succeeds"]
 pub struct Replies {

@@ -113,7 +113,7 @@ pub fn check_line(text: &[u8]) -> io::Result<()> {
     let reason = match text {
         _ if text.contains(&0) => "a NUL in the line would end it early".into(),
         _ if text.contains(&b'\n') => "an LF in the line would end it early".into(),
-        [.., b'\r'] => "a CR at the end of the line would be dropped".into(),
+        [.., b'\r'] => "a CR at the end would be dropped".into(),
         _ if text.len() > MAX_LINE_LENGTH => too_long(),
         _ => return Ok(()),
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use greet::arguments::{parse_host, parse_timeout};
+use greet::arguments::{parse_address, parse_host, parse_timeout};
 
 use crate::programs::{Program, SERVER, Server, client_to, piped, run, run_client};
 
@@ -34,7 +34,9 @@ fn takes_the_longest_timeout_and_the_shortest_ends_a_silent_client() {
 #[test]
 fn a_host_is_a_host_without_a_port() {
     // An address may name its interface.
-    for host in "localhost 127.0.0.1 ::1 ::ffff:127.0.0.1 fe80::1%eth0 a.example".split(' ') {
+    let taken = "localhost 127.0.0.1 0.0.0.0 127.1 0x7f.0.0.1 01.example ::1 ::ffff:127.0.0.1 \
+                 fe80::1%eth0 a.example";
+    for host in taken.split_whitespace() {
         assert_eq!(parse_host(host), Ok(host.into()));
     }
     let refused = "127.0.0.1:65432 localhost:1 [::1] [::1]:65432 [localhost] ::1] \
@@ -44,9 +46,34 @@ fn a_host_is_a_host_without_a_port() {
         assert!(reason.ends_with("its port goes to --port"), "{host}");
     }
     assert_eq!(parse_host(""), Err("must not be empty"));
+    for host in ["0177.0.0.1", "127.0.0.01", "127.00.0.1", "010"] {
+        parse_host(host).expect_err(host);
+    }
+    for host in ["fe80::1", "febf::1", "fe80::1%", "fe80::1%0"] {
+        assert!(parse_host(host).expect_err(host).contains("fe80::1%eth0"));
+    }
 }
 
-const PORT: &str = " for '--port <PORT>': ";
+#[test]
+fn an_address_is_a_host_and_a_port() {
+    for (typed, host) in [("localhost:0", "localhost"), ("[::1]:0", "::1")] {
+        assert_eq!(parse_address(0)(typed), Ok((host.into(), 0)));
+    }
+    for typed in [
+        "",
+        "localhost",
+        ":80",
+        "::1:80",
+        "[::1]",
+        "[::1]:",
+        "a:http",
+        "a:65536",
+        "a:0",
+    ] {
+        parse_address(1)(typed).expect_err(typed);
+    }
+}
+
 const TIMEOUT: &str = "'--timeout <SECONDS>': must be a number of seconds from 0.001 to 1000000\n";
 
 /// Each of the values behind the option must end the program with status 2 and clap's message about
@@ -58,6 +85,7 @@ fn assert_refuses(program: &str, option: &str, values: &[&str], culprit: &str) {
         assert_eq!(finished.status.code(), Some(2), "{value}: {finished:?}");
         assert!(finished.stderr.starts_with("error: "), "{finished:?}");
         assert!(finished.stderr.contains(culprit), "{culprit}: {finished:?}");
+        assert!(finished.stderr.len() < 1_000, "all is quoted");
         assert_eq!(finished.stdout, "");
     }
 }
@@ -65,21 +93,51 @@ fn assert_refuses(program: &str, option: &str, values: &[&str], culprit: &str) {
 #[test]
 fn the_server_refuses_bad_arguments_and_says_which() {
     let too_long = "{peer}".repeat(1_680) + &"x".repeat(17);
-    let greetings = ["two\nlines", "line\n", "line\r", &too_long];
-    let greeting = "'--greeting <TEXT>': must be one line of at most 65536 bytes";
+    let texts = [
+        ("two\nlines", "an LF in the line would end it early\n"),
+        ("line\r", "a CR at the end would be dropped\n"),
+        (&too_long, "the line is longer than 65536 bytes\n"),
+    ];
+    for (text, reason) in texts {
+        assert_refuses(
+            SERVER,
+            "-g",
+            &[text],
+            &format!("--greeting <TEXT>': {reason}"),
+        );
+    }
+    assert_refuses(SERVER, "-r", &["two\nlines"], "'--reply <TEXT>': an LF");
     assert_refuses(SERVER, "-t", &["0", "-1", "-inf", "-.5"], TIMEOUT);
-    assert_refuses(SERVER, "-p", &["65536", "-1", "1.5", "http"], PORT);
+    let port = "'--port <PORT>': must be a port from 0 to 65535\n";
+    assert_refuses(SERVER, "-p", &["65536", "-1", "1.5", "http", ""], port);
     assert_refuses(SERVER, "-b", &["[::1]:65432"], "'--bind <HOST>': must be");
     assert_refuses(SERVER, "-b", &[""], "'--bind <HOST>': must not be empty");
-    assert_refuses(SERVER, "-g", &greetings, greeting);
-    assert_refuses(SERVER, "-n", &["0", "-1", "many"], " for '--messages <N>'");
+    assert_refuses(SERVER, "-b", &["0177.0.0.1"], "part that begins with 0");
+    assert_refuses(SERVER, "-b", &["fe80::1"], "as in fe80::1%eth0\n");
+    let messages = "'--messages <N>': must be a whole number from 1 to 18446744073709551615\n";
+    assert_refuses(SERVER, "-n", &["0", "-1", "many"], messages);
     assert_refuses(SERVER, "-p0", &["extra"], "unexpected argument 'extra'");
 }
 
 #[test]
 fn the_client_refuses_bad_arguments_and_says_which() {
     assert_refuses(CLIENT, "--timeout", &["0", "-1", "-inf", "-.5"], TIMEOUT);
-    assert_refuses(CLIENT, "-p", &["65536", "-1", "0", ""], PORT);
+    let port = "'--port <PORT>': must be a port from 1 to 65535\n";
+    assert_refuses(CLIENT, "-p", &["65536", "-1", "0", "", "http"], port);
+    assert_refuses(CLIENT, "-rline\r", &["host"], "'--reply <TEXT>': a CR");
+    assert_refuses(
+        CLIENT,
+        "--reply=thanks",
+        &["--check"],
+        "cannot be used with",
+    );
+    assert_refuses(
+        CLIENT,
+        "--port=1",
+        &["0177.0.0.1"],
+        "part that begins with 0",
+    );
+    assert_refuses(CLIENT, "--port=1", &["fe80::1"], "as in fe80::1%eth0\n");
     assert_refuses(CLIENT, "--port=1", &["[::1]:65432"], "'<HOST>': must be");
     assert_refuses(CLIENT, "--port=1", &[""], "'<HOST>': must not be empty");
     assert_refuses(CLIENT, "--port", &["1"], "  <HOST>\n");

@@ -214,6 +214,116 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
 }
 
 #[test]
+fn with_reply_only_the_reply_is_a_receipt() {
+    let cases: [(&[u8], i32, &str); 5] = [
+        (b"thanks\nand more\n", 0, ""),
+        (b"thanks\0", 0, ""),
+        (b"thank you\n", MAY_HAVE_ARRIVED, "the reply is another one"),
+        (
+            b"thanks",
+            MAY_HAVE_ARRIVED,
+            "closed without an answer, 6 bytes without a line end",
+        ),
+        (b"", MAY_HAVE_ARRIVED, "closed without an answer"),
+    ];
+    for (replied, status, reason) in cases {
+        let server = serve_once(move |mut server| {
+            server.write_all(b"hello\n").unwrap();
+            let received = read_one_line(&server);
+            server.write_all(replied).unwrap();
+            received
+        });
+        let finished = run(client_to(server.port).args(["--reply", "thanks"]), b"hi\n");
+        if status == 0 {
+            assert_delivered(&finished, "hello\nthanks\n");
+        } else {
+            assert_failed(&finished, status, &finished.stdout, reason);
+        }
+        assert_eq!(server.outcome(), b"hi\n");
+    }
+    // A reset behind the reply, by a line that is left unread, changes nothing.
+    let server = serve_once(|mut server| {
+        server.write_all(b"hello\n").unwrap();
+        wait_for_byte(&server).unwrap();
+        server.write_all(b"thanks\n").unwrap();
+    });
+    let finished = run(client_to(server.port).args(["-rthanks"]), b"hi\n");
+    assert_delivered(&finished, "hello\nthanks\n");
+}
+
+#[test]
+fn with_reply_nothing_is_sent_once_the_server_has_closed_or_spoken() {
+    for (early, reason) in [
+        (&b""[..], "the server had closed"),
+        (
+            b"early\n",
+            "the server had said something before it was asked",
+        ),
+    ] {
+        let server = serve_once(move |mut server| {
+            server.write_all(&[b"hello\n", early].concat()).unwrap();
+            server
+        });
+        let mut client = start_client(server.port, &["-rthanks"]);
+        assert_eq!(client.next_line(), b"hello\n");
+        let server = server.outcome();
+        if early.is_empty() {
+            server.shutdown(Shutdown::Write).unwrap();
+        }
+        client.type_in(b"hi\n");
+        assert_failed(&client.end(), TRY_AGAIN, "", reason);
+        assert_eq!(read_to_end(&server).unwrap_or_default(), b"");
+    }
+}
+
+#[test]
+fn the_pair_delivers_with_a_reply() {
+    let server = Server::start(&["--reply", "thanks", "-n1"]);
+    let finished = run(client_to(server.port).args(["--reply", "thanks"]), b"hi\n");
+    let greeting = "Connect succeed. Please send a message to me\n";
+    assert_delivered(&finished, &format!("{greeting}thanks\n"));
+    assert_eq!(server.program.end().stdout, "hi\n");
+}
+
+#[test]
+fn a_check_prints_the_greeting_and_sends_nothing() {
+    let server = serve_once(|server| greet_and_read_to_end(&server));
+    let finished = run(client_to(server.port).arg("--check"), b"not sent\n");
+    assert_delivered(&finished, "hello\n");
+    assert_eq!(server.outcome(), b"");
+
+    let server = serve_once(|mut server| server.write_all(b"login: ").unwrap());
+    let finished = run(client_to(server.port).arg("--check"), b"");
+    assert_delivered(&finished, "login: \n");
+    server.outcome();
+
+    let closes = serve_once(drop);
+    let finished = run(client_to(closes.port).arg("--check"), b"");
+    assert_failed(&finished, TRY_AGAIN, "", "closed without a greeting");
+    closes.outcome();
+    let waits = serve_once(|mut server| {
+        server.write_all(b"login: ").unwrap();
+        read_to_end(&server)
+    });
+    let finished = run(client_to(waits.port).args(["--check", "-t0.5"]), b"");
+    let reason = "timed out after 500ms, 7 bytes without a line end";
+    assert_failed(&finished, TRY_AGAIN, "", reason);
+}
+
+#[cfg(unix)] // Its standard input may be a socket there.
+#[test]
+fn standard_input_that_is_empty_for_the_moment_is_status_1() {
+    use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    let server = serve_once(|server| greet_and_read_to_end(&server));
+    let (input, _held) = UnixStream::pair().unwrap();
+    input.set_nonblocking(true).unwrap();
+    let client = Program::start(client_to(server.port).stdin(OwnedFd::from(input)));
+    let reason = ": standard input: Resource temporarily unavailable";
+    assert_failed(&client.end(), TRY_AGAIN, "hello\n", reason);
+    assert_eq!(server.outcome(), b"");
+}
+
+#[test]
 fn gives_up_at_the_deadline_on_a_server_that_does_not_greet() {
     let silent = |server: TcpStream| drop(read_to_end(&server));
     let dripping = |server: TcpStream| drip(&server, b".");

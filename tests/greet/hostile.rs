@@ -24,7 +24,8 @@ fn assert_is_dropped_at_the_deadline(attack: fn(&TcpStream)) {
         let mut next = server.connect();
         next.write_all(b"next\n").unwrap();
         attack(&attacker);
-        assert_eq!(server.ending_of(&attacker), "failed: timed out after 1s");
+        let ending = server.ending_of(&attacker);
+        assert!(ending.starts_with("failed: timed out after 1s"), "{ending}");
         assert!(start.elapsed() >= DEADLINE);
         let _ = read_to_end_and_close(&next);
         server.ending_of(&next);
@@ -132,12 +133,16 @@ fn an_endless_line_is_refused_at_the_limit_in_little_memory() {
 #[test]
 fn a_client_that_resets_is_told_of_and_leaves_nothing() {
     let server = Server::start(&[]);
-    for bytes in [&b""[..], b"half a mess"] {
+    let half = "failed: Connection reset by peer (os error 104), 11 bytes without a line end";
+    for (bytes, told) in [
+        (&b""[..], "closed without a message"),
+        (b"half a mess", half),
+    ] {
         let client = server.connect();
         let address = client.local_addr().unwrap();
         reset_after(client, bytes).unwrap();
         let ending = server.ending_of_address(address);
-        assert!(ending.starts_with("failed: "), "{ending}");
+        assert!(ending == told || !cfg!(target_os = "linux"), "{ending}");
     }
     server.assert_serves();
     assert_eq!(server.program.stop().stdout, "still there?\n");

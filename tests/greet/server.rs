@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::Write;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use greet::timestamp::timestamp;
 
 use crate::peers::{read_one_line, read_to_end, read_to_end_and_close, send};
 use crate::programs::{
@@ -91,6 +93,36 @@ fn a_client_without_a_message_is_no_message() {
     let finished = server.program.end();
     assert!(finished.status.success());
     assert_eq!(finished.stdout, "\n");
+}
+
+#[test]
+fn replies_once_the_message_is_shown() {
+    let file = TempPath::new("replied");
+    let mut command = server_command();
+    let command = command.args(["--reply", "thanks", "--greeting", "hello"]);
+    let server = Server::start_by(command.stdout(file.create()));
+    let mut client = server.connect();
+    client.write_all(b"hi\n").unwrap();
+    assert_eq!(read_one_line(&client), b"hello\n");
+    assert_eq!(read_one_line(&client), b"thanks\n");
+    assert_eq!(fs::read(&file.0).unwrap(), b"hi\n");
+    assert_eq!(send(&client, b"more").unwrap(), b"");
+    let ending = server.ending_of(&client);
+    assert_eq!(ending, "2 bytes received, 4 more ignored");
+}
+
+#[test]
+fn a_stamp_tells_when_a_message_came_and_from_whom() {
+    let server = Server::start(&["--stamp"]);
+    let client = server.connect();
+    let before = timestamp(SystemTime::now());
+    send(&client, b"2026-01-01T00:00:00Z 192.0.2.7:1 forged\n").unwrap();
+    let line = String::from_utf8(server.program.next_line()).unwrap();
+    let after = timestamp(SystemTime::now());
+    let address = client.local_addr().unwrap();
+    let rest = format!(" {address} 2026-01-01T00:00:00Z 192.0.2.7:1 forged\n");
+    let time = line.strip_suffix(&rest).expect(&line);
+    assert!((&*before..=&*after).contains(&time), "{time}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::peers::{
     ClosedPort, greet_and_read_to_end, read_to_end, read_to_end_and_close, send, serve_once,
 };
 use crate::programs::{
-    Finished, Program, Server, TempPath, client_command, client_to, piped, run, run_client,
+    Finished, Program, SERVER, Server, TempPath, client_command, client_to, piped, run, run_client,
     server_command, skip, start_client,
 };
 
@@ -261,23 +261,92 @@ fn a_reset_before_the_line_is_sent_is_status_1() {
 
 #[test]
 fn a_failed_send_or_a_reset_behind_the_close_is_no_receipt() {
-    // The system tells a reset behind the end of the stream only as SO_ERROR. 104 is ECONNRESET.
-    for reset in [
-        "sendto:error=ECONNRESET",
-        "getsockopt:poke_exit=@arg4=68000000",
+    // The system tells a reset behind the end of the stream only as SO_ERROR. 104 is ECONNRESET. A sandbox
+    // that forbids getpeername(2) hides whether all is acknowledged.
+    let reset = "Connection reset";
+    for (tamper, reason) in [
+        ("sendto:error=ECONNRESET", reset),
+        ("getsockopt:poke_exit=@arg4=68000000", reset),
+        ("getpeername:error=EPERM", "Operation not permitted"),
     ] {
         let server = serve_once(|server| greet_and_read_to_end(&server));
-        let reset = format!("inject={reset}");
-        let Some(finished) = run_tampered_client(server.port, &reset) else {
+        let Some(finished) = run_tampered_client(server.port, &format!("inject={tamper}")) else {
             return;
         };
-        let reason = format!(
-            ": no receipt from 127.0.0.1:{}: Connection reset",
-            server.port
-        );
+        let reason = format!(": no receipt from 127.0.0.1:{}: {reason}", server.port);
         assert_failed(&finished, MAY_HAVE_ARRIVED, "hello\n", &reason);
         server.outcome();
     }
+}
+
+#[test]
+fn the_log_says_if_a_reply_could_not_be_sent() {
+    let mut command = server_command();
+    let tamper = "inject=sendto:error=EPIPE:when=2";
+    let Some(mut command) = tampered(command.args(["--reply", "thanks"]), tamper) else {
+        return;
+    };
+    let server = Server::start_by(&mut command);
+    let client = server.connect();
+    let _ = send(&client, b"hi\n");
+    let ending = server.ending_of(&client);
+    assert_eq!(ending, "2 bytes received, without a reply");
+}
+
+/// Starts a script in a network of its own, with a link-local address. `$0` is `greet-client`, and `$1`
+/// is `greet-server`. `None` if that cannot be done here.
+fn start_in_own_network(script: &str) -> Option<Program> {
+    let network = "ip link set lo up && ip addr add fe80::1/64 dev lo nodad";
+    let script = format!("{network} && echo ready && {script}");
+    let mut command = piped("unshare");
+    command.args(["-rn", "sh", "-c", &script]);
+    command.arg(client_command().get_program()).arg(SERVER);
+    let trial = Command::new("unshare")
+        .args(["-rn", "sh", "-ec", network])
+        .output();
+    if !trial.is_ok_and(|trial| trial.status.success()) {
+        skip("no unshare(1) or ip(8), or they may not make a network");
+        return None;
+    }
+    let program = Program::start(&mut command);
+    assert_eq!(program.next_line(), b"ready\n");
+    Some(program)
+}
+
+#[test]
+fn a_connection_to_itself_is_refused_and_leaves_the_port_free() {
+    // In this network the system has one port for outgoing connections, and nobody listens on it.
+    let script = "echo 45678 45678 >/proc/sys/net/ipv4/ip_local_port_range
+                  for host in 127.0.0.1 0.0.0.0 ::1; do
+                    \"$0\" -p 45678 $host </dev/null; echo $?
+                  done
+                  exec \"$1\" -p 45678 -b ::";
+    let Some(program) = start_in_own_network(script) else {
+        return;
+    };
+    for _ in 0..3 {
+        let refused = program.next_error();
+        assert!(
+            refused.ends_with(" port 45678: connection refused"),
+            "{refused}"
+        );
+        assert_eq!(program.next_line(), b"1\n");
+    }
+    assert_eq!(program.next_error(), "listening on [::]:45678");
+}
+
+#[test]
+fn a_link_local_client_keeps_its_interface_in_the_log() {
+    let script = "{ \"$1\" -b fe80::1%lo -p 0 -n 1 2>&1 & } | {
+                    read -r _ _ address; echo hi | \"$0\" fe80::1%lo -p ${address##*:}; cat
+                  }";
+    let Some(program) = start_in_own_network(script) else {
+        return;
+    };
+    let finished = program.end();
+    let logged = finished.stdout.lines().last().unwrap_or_default();
+    assert!(logged.starts_with("[fe80::1%1]:"), "{finished:?}");
+    assert!(logged.ends_with(" 2 bytes received"), "{finished:?}");
 }
 
 /// The network swallows the line of this client, while the server's end of the stream comes through.

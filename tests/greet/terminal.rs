@@ -92,6 +92,39 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
 }
 
 #[test]
+fn a_line_that_the_terminal_has_cut_is_refused() {
+    for (length, status) in [(4_094, 0), (5_000, 2)] {
+        let server = serve_once(|server| greet_in_red(&server));
+        let Some(mut client) = greeted_in_terminal(server.port) else {
+            return;
+        };
+        client.type_in(&["x".repeat(length).as_bytes(), b"\n"].concat());
+        let finished = client.end();
+        assert_eq!(finished.status.code(), Some(status), "{finished:?}");
+        let is_told = finished
+            .stdout
+            .contains("cuts a line at 4095 bytes: use a pipe");
+        assert_eq!(is_told, status == 2, "{finished:?}");
+        let received = server.outcome().len();
+        assert_eq!(received, if status == 0 { length + 1 } else { 0 });
+    }
+}
+
+#[test]
+fn a_check_at_a_terminal_tells_where_it_connected_and_has_no_prompt() {
+    let server = serve_once(|server| greet_in_red(&server));
+    let Some(client) = start_in_terminal(client_to(server.port).arg("--check")) else {
+        return;
+    };
+    let expected = format!(
+        "connected to 127.0.0.1:{}\r\n\\u{{1b}}[31mhello\r\n",
+        server.port
+    );
+    assert_eq!(client.end().stdout, expected);
+    assert_eq!(server.outcome(), b"");
+}
+
+#[test]
 fn a_script_at_a_terminal_is_told_nothing() {
     let server = serve_once(|server| greet_and_read_to_end(&server));
     let mut script = Command::new("sh");
