@@ -1,7 +1,8 @@
 //! What a person types: a port, a timeout, a host.
 
-use std::net::Ipv6Addr;
-use std::{num::NonZeroU64, time::Duration};
+use std::{io, net::Ipv6Addr, time::Duration};
+
+use crate::line::check_line;
 
 /// The TCP port on which the two programs meet unless told otherwise.
 pub const DEFAULT_PORT: u16 = 65_432;
@@ -21,9 +22,21 @@ pub fn parse_port(lowest: u16) -> impl Fn(&str) -> Result<u16, String> + Clone {
 /// # Errors
 ///
 /// What the argument must be instead.
-pub fn parse_count(count: &str) -> Result<NonZeroU64, String> {
-    let reason = |_| format!("must be a whole number from 1 to {}", u64::MAX);
-    count.parse().map_err(reason)
+pub fn parse_count(count: &str) -> Result<u64, String> {
+    match count.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err(format!("must be a whole number from 1 to {}", u64::MAX)),
+    }
+}
+
+/// Takes a text that is to be sent as one line.
+///
+/// # Errors
+///
+/// The errors of [`check_line`].
+pub fn parse_line(text: &str) -> io::Result<String> {
+    check_line(text.as_bytes())?;
+    Ok(text.into())
 }
 
 /// Reads a timeout from 0.001 to 1,000,000 seconds. Decimals are allowed.
@@ -60,30 +73,10 @@ pub fn parse_host(host: &str) -> Result<String, &'static str> {
     if ipv6.is_ok_and(|ip| ip.is_unicast_link_local()) && interface.trim_matches('0').is_empty() {
         return Err("a link-local address needs its interface, as in fe80::1%eth0");
     }
+    let is_ipv4 = !host.contains(|letter| !matches!(letter, '0'..='9' | '.'));
     let has_leading_zero = |part: &str| part.len() > 1 && part.starts_with('0');
-    if host.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.'))
-        && host.split('.').any(has_leading_zero)
-    {
+    if is_ipv4 && host.split('.').any(has_leading_zero) {
         return Err("must not have a part that begins with 0: the system would read 010 as 8");
     }
     Ok(host.into())
-}
-
-/// Makes a parser for a host and a port from `lowest` up, as in `127.0.0.1:8080`, `localhost:8080` or
-/// `[::1]:8080`.
-///
-/// The parser fails with what the argument must be instead.
-pub fn parse_address(lowest: u16) -> impl Fn(&str) -> Result<(String, u16), String> + Clone {
-    move |address| {
-        let form = "must be a host and a port, as in 127.0.0.1:8080 or [::1]:8080";
-        let (host, port) = address.rsplit_once(':').ok_or(form)?;
-        let in_brackets = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        if in_brackets.is_none() && host.contains(':') {
-            return Err(form.into());
-        }
-        let host = parse_host(in_brackets.unwrap_or(host))?;
-        Ok((host, parse_port(lowest)(port)?))
-    }
 }

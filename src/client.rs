@@ -129,14 +129,11 @@ impl Session {
                 _ => error,
             })?;
             match answer.unwrap_or_default() {
-                Line {
-                    bytes,
-                    end: Some(_),
-                } => Ok(bytes),
-                Line { bytes, end: None } => {
-                    let reason = "closed without an answer";
-                    let closed = io::Error::new(ErrorKind::UnexpectedEof, reason);
-                    Err(cut_off(closed, bytes.len()))
+                line if line.end.is_some() => Ok(line.bytes),
+                half => {
+                    let closed =
+                        io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer");
+                    Err(cut_off(closed, half.bytes.len()))
                 }
             }
         })

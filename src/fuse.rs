@@ -26,7 +26,8 @@ impl<T> Fuse<T> {
     pub(crate) fn pass<R>(&mut self, step: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
         // Until the step succeeds, it counts as failed.
         if mem::replace(&mut self.is_blown, true) {
-            return Err(blown());
+            let reason = "an earlier step on this connection has failed";
+            return Err(io::Error::other(reason));
         }
         let outcome = step(&mut self.stream)?;
         self.is_blown = false;
@@ -34,14 +35,8 @@ impl<T> Fuse<T> {
     }
 
     /// Gives the stream back, unless a step has failed.
-    pub(crate) fn into_inner(self) -> io::Result<T> {
-        if self.is_blown {
-            return Err(blown());
-        }
+    pub(crate) fn into_inner(mut self) -> io::Result<T> {
+        self.pass(|_| Ok(()))?;
         Ok(self.stream)
     }
-}
-
-fn blown() -> io::Error {
-    io::Error::other("an earlier step on this connection has failed")
 }

@@ -19,7 +19,7 @@
 //! let message = server.receive()?.expect("a line");
 //! assert_eq!(message.bytes, "你好".as_bytes());
 //! server.close();
-//! assert!(replies.receive()?.is_none(), "an orderly close: the receipt");
+//! replies.finish()?; // The server has closed in order: this is the receipt.
 //! # Ok(())
 //! # }
 //! ```
@@ -37,9 +37,11 @@
 //! | [`greet-server`](../greet_server/index.html), [`greet-client`](../greet_client/index.html) | a program: the steps of its side, from top to bottom |
 //! | [`server`], [`client`] | the steps that one side can take on a connection |
 //! | `connection` | a TCP connection on which every wait has a deadline, and how it is closed |
+//! | `fuse` | after a failure, nothing passes for a line any more |
 //! | `deadline` | one instant for many waits |
 //! | [`terminal`] | showing what somebody else chose |
 //! | [`arguments`] | reading what a person typed |
+//! | [`timestamp`](mod@timestamp) | the time of day as text |
 //! | [`line`](mod@line) | a line: how to read and write one, on any stream |
 //!
 //! # The protocol
@@ -53,6 +55,7 @@
 //! | reads one line, the message | sends the message and one LF |
 //! | | shuts down its sending direction (the half-close) |
 //! | shows the message | reads on, as a server may reply with more lines |
+//! | with `--reply`, sends one line more | with `--reply`, half-closes only after that line |
 //! | shuts down its own sending direction | reads the end of the stream, and closes |
 //! | reads what the client still sends, and closes | |
 //!
@@ -63,7 +66,8 @@
 //! - the end of the stream.
 //!
 //! A line has at most 65,536 bytes, not counting its end. They pass unchanged, in any encoding. A CR at
-//! the end of a line would be dropped, so `greet-client` refuses to send one. If the stream ends before
+//! the end of a line would be dropped, so [`check_line`](line::check_line) refuses it, and whatever sends a
+//! line here asks it first. If the stream ends before
 //! the first byte, there is *no line*. If an LF or NUL is the first byte, there is an *empty line*.
 //!
 //! TCP may split and join what was sent anywhere. So a reader collects bytes until it finds one of the
@@ -80,6 +84,11 @@
 //!
 //! # The close is the receipt
 //!
+//! **If you design the protocol, let the server reply** once it has the message (`--reply`, and
+//! [`ask`](client::Session::ask)). A reply does not depend on how a connection ends, so it is a receipt
+//! through every relay and on every system. If you may not change the protocol, the close can be made a
+//! receipt, between Linux systems. This is how.
+//!
 //! If `greet-client` ends with status 0, and its server is a `greet-server` that it reached directly,
 //! then its line is on that server's standard output. Three rules make this exact:
 //!
@@ -94,6 +103,12 @@
 //!    acknowledged and no error is pending.* If the server closed while the message was on its way, a
 //!    reset follows the end of the stream. The client waits for it, within its deadline.
 //!
+//! `tests/greet/model.rs` visits every order in which the two programs and the network can take their
+//! steps: with the three rules it finds no false receipt, and without any one of them it finds one.
+//!
+//! On Linux only `ENOTCONN` from getpeername(2) says that everything is acknowledged. If that call fails
+//! otherwise, as in a sandbox that forbids it, there is no receipt.
+//!
 //! The converse does not hold: a message may be shown without a receipt, because the server may die, or
 //! the client's time may end, just then. So the client tells two kinds of failure apart. Until
 //! it first tries to send, *nothing was sent*, and trying again does no harm. From then on the message
@@ -102,10 +117,10 @@
 //!
 //! # What TCP cannot prove
 //!
-//! In these cases an orderly close proves less:
+//! In these cases an orderly close proves less. The reply helps in the first two, and in the last.
 //!
-//! - **A relay is in between.** A proxy or a tunnel (`haproxy`, `ssh -L`) turns a reset into an orderly
-//!   close. Then the relay has the line, and perhaps nobody else.
+//! - **A relay is in between.** A proxy or a tunnel (`haproxy`, `ssh -L`, a container's published port)
+//!   turns a reset into an orderly close. Then the relay has the line, and perhaps nobody else.
 //! - **Both sides use Multipath TCP** (`mptcpize`). It loses the reset, too.
 //! - **The server is not `greet-server`.** Then the server's system has the whole line, and the server
 //!   has closed in order, whatever it did with the line.
@@ -113,16 +128,14 @@
 //!   the server could hold back. Nor can the server tell half of such a line from a whole one; its log
 //!   says `without a line end`. Other clients may send such lines, and so does a `greet-client` that is
 //!   killed, or runs out of time, while it sends.
-//! - **Standard output keeps nothing**, because it is `/dev/null` or closed, or what was written is not
-//!   on the disk yet. *Shown* means that the system has taken the line from the server.
+//! - **Standard output keeps nothing**, because it is `/dev/null`, closed, or open but not for writing, or
+//!   what was written is not on the disk yet. *Shown* means that the system has taken the line from the
+//!   server.
 //! - **One of the systems is not Linux.** macOS sends the reset (XNU, `tcp_disconnect`), but it forgets
 //!   the peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so the
 //!   client cannot wait for the reset. For Windows, Microsoft documents neither the reset nor the wait.
 //!
 //! Urgent bytes (`MSG_OOB`) are not part of the stream: the system drops them, and no log counts them.
-//!
-//! A peer that forges a flood of urgent segments can stretch a deadline: each segment wakes the server,
-//! and Linux counts only the time asleep. A quarter more was the most that was seen.
 
 // The programs in the README.md of this folder are compiled and run as tests.
 #![cfg_attr(doctest, doc = include_str!("README.md"))]

@@ -96,8 +96,8 @@ impl Session {
     ///
     /// The connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let write = |reader: &mut BufReader<Unread>| reader.get_mut().connection.write_all(bytes);
-        self.stream.pass(write)
+        self.stream
+            .pass(|reader| reader.get_mut().connection.write_all(bytes))
     }
 
     /// Receives some bytes, as soon as there are any, for a protocol without lines. If none are returned, the

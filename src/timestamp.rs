@@ -11,10 +11,8 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// (`civil_from_days`), with his names. His year begins in March, so that the leap day is its last one.
 #[must_use]
 pub fn timestamp(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since_1970.as_secs();
     // The days since 0000-03-01.
     let z = seconds / SECONDS_PER_DAY + 719_468;
     // 400 years always have 146,097 days: an era.

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
-use clap::{CommandFactory, Parser};
-use greet::arguments::{DEFAULT_PORT, parse_host, parse_port, parse_timeout};
+use clap::Parser;
+use greet::arguments::{DEFAULT_PORT, parse_host, parse_line, parse_port, parse_timeout};
 use greet::line::{check_line, read_line};
 use greet::{client::Session, terminal};
 
@@ -42,13 +42,8 @@ struct Options {
 
     /// Delivered only if the server, started with the same
     /// option, replies with this line: through any relay
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        verbatim_doc_comment,
-        allow_hyphen_values = true
-    )]
+    #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
+    #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
 
     /// Send nothing: 0 if a greeting comes, 1 if none does
@@ -57,14 +52,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    // clap would quote what a parser refuses, be it 100,000 bytes long.
-    if let Err(reason) = check_line(options.reply.as_deref().unwrap_or_default().as_bytes()) {
-        let kind = clap::error::ErrorKind::ValueValidation;
-        let reason = format!("invalid value for '--reply <TEXT>': {reason}");
-        Options::command().error(kind, reason).exit();
-    }
-    match exchange(&options) {
+    match exchange(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(status) => status,
     }
@@ -96,31 +84,27 @@ fn exchange(options: &Options) -> Result<(), ExitCode> {
     };
 
     // 4. send, and half-close. Up to `ready`, nothing was sent. From `send` on, that is not known.
-    let no_receipt = |error: anyhow::Error| {
-        may_have_arrived(error.context(format!("no receipt from {address}")))
+    let no_receipt = |error: io::Error| {
+        let step = format!("no receipt from {address}");
+        may_have_arrived(anyhow::Error::new(error).context(step))
     };
     if let Some(reply) = &options.reply {
         let answer = session.ask(&line).map_err(|error| match error.kind() {
             ErrorKind::ConnectionAborted => try_again(error),
-            _ => no_receipt(error.into()),
+            _ => no_receipt(error),
         })?;
         print(&answer).map_err(may_have_arrived)?;
         session.close();
         if answer != reply.as_bytes() {
-            return Err(no_receipt(anyhow!("the reply is another one")));
+            return Err(no_receipt(io::Error::other("the reply is another one")));
         }
     } else {
         let ready = session.ready().map_err(try_again)?;
-        let mut replies = ready
-            .send(&line)
-            .map_err(|error| no_receipt(error.into()))?;
+        let mut replies = ready.send(&line).map_err(no_receipt)?;
 
         // 5. close: dropping `replies` does it. First read to the end of the server's stream, because
         // that is the receipt.
-        while let Some((reply, rest)) = replies
-            .receive()
-            .map_err(|error| no_receipt(error.into()))?
-        {
+        while let Some((reply, rest)) = replies.receive().map_err(no_receipt)? {
             print(&reply).map_err(may_have_arrived)?;
             replies = rest;
         }
@@ -176,14 +160,13 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, ExitCode> {
     if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
         tell_user("\n");
     }
-    let line = match line.map_err(|error| (error.kind(), anyhow!(error).context("standard input")))
-    {
-        Ok(Some(line)) => line,
-        Ok(None) => return Err(refuse(anyhow!("no line on standard input"))),
+    let status = match &line {
         // Standard input is in non-blocking mode, and empty for the moment.
-        Err((ErrorKind::WouldBlock, error)) => return Err(try_again(error)),
-        Err((_, error)) => return Err(refuse(error)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => try_again,
+        _ => refuse,
     };
+    let line = line.context("standard input").map_err(status)?;
+    let line = line.ok_or_else(|| refuse(anyhow!("no line on standard input")))?;
     let mut text = line.bytes;
     // A NUL ends a line that is received. In a line that is to be sent, it is a mistake.
     text.extend(line.end.filter(|end| *end == 0));

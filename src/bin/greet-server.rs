@@ -2,16 +2,16 @@
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::net::{Ipv6Addr, TcpListener};
-use std::num::NonZeroU64;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
-use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_port, parse_timeout};
-use greet::line::{Line, check_line};
+use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_line};
+use greet::arguments::{parse_port, parse_timeout};
+
 use greet::server::{self, Session};
-use greet::{terminal, timestamp::timestamp};
+use greet::{line::Line, terminal, timestamp::timestamp};
 
 /// The greeting of the tutorial that this program comes from.
 const DEFAULT_GREETING: &str = "Connect succeed. Please send a message to me";
@@ -48,17 +48,12 @@ struct Options {
 
     /// Exit after N messages [default: never]
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
-    messages: Option<NonZeroU64>,
+    messages: Option<u64>,
 
     /// One line sent back once the message is shown: a
     /// receipt through any relay, for a client that asks
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        verbatim_doc_comment,
-        allow_hyphen_values = true
-    )]
+    #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
+    #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
 
     /// Begin each message with the time and the client's
@@ -67,24 +62,16 @@ struct Options {
     stamp: bool,
 }
 
-impl Options {
-    /// Refuses what would not arrive as it is, even for the client with the longest address. A parser of
-    /// clap's would do, but clap quotes what a parser refuses, be it 100,000 bytes long.
-    fn check(&self) -> Result<(), String> {
-        let longest_address = Ipv6Addr::from_bits(u128::MAX).to_string();
-        let greeting = self.greeting.replace(PEER, &longest_address);
-        check_line(greeting.as_bytes())
-            .map_err(|reason| format!("invalid value for '--greeting <TEXT>': {reason}"))?;
-        check_line(self.reply.as_deref().unwrap_or_default().as_bytes())
-            .map_err(|reason| format!("invalid value for '--reply <TEXT>': {reason}"))
-    }
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Err(reason) = options.check() {
-        let kind = clap::error::ErrorKind::ValueValidation;
-        Options::command().error(kind, reason).exit();
+    // The client with the longest address must be greeted with one line, too. A parser could check that,
+    // but clap quotes what a parser refuses, be it 100,000 bytes long.
+    let longest_address = Ipv6Addr::from_bits(u128::MAX).to_string();
+    if let Err(reason) = parse_line(&options.greeting.replace(PEER, &longest_address)) {
+        let reason = format!("invalid value for '--greeting <TEXT>': {reason}");
+        Options::command()
+            .error(clap::error::ErrorKind::ValueValidation, reason)
+            .exit();
     }
     if let Err(error) = serve(&options) {
         log(&format!("greet-server: {error:#}"));
@@ -105,10 +92,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {} port {}", options.bind, options.port))?;
     log(&format!("listening on {}", listener.local_addr()?));
 
-    while options
-        .messages
-        .is_none_or(|messages| shown < messages.get())
-    {
+    while options.messages != Some(shown) {
         // 4. accept
         let (socket, address) = server::accept(&listener, log);
         let mut session = Session::new(socket, options.timeout);
@@ -121,10 +105,8 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         let ending = match received.and_then(|()| session.receive()) {
             Ok(Some(message)) => {
                 // The close is the client's receipt, and so is a reply. The message must be shown first.
-                let mut stamp = String::new();
-                if options.stamp {
-                    stamp = format!("{} {peer} ", timestamp(SystemTime::now()));
-                }
+                let stamp = || format!("{} {peer} ", timestamp(SystemTime::now()));
+                let stamp = options.stamp.then(stamp).unwrap_or_default();
                 let line = [stamp.as_bytes(), &message.bytes].concat();
                 terminal::show(&mut stdout, on_terminal, &line)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
@@ -162,11 +144,10 @@ fn describe(message: &Line, ignored: usize, is_replied: bool) -> String {
 /// the error says how many, and is no longer the system's own.
 fn has_left(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    let is_gone = matches!(
-        error.kind(),
-        ConnectionReset | ConnectionAborted | BrokenPipe
-    );
-    is_gone && error.raw_os_error().is_some()
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset => error.raw_os_error().is_some(),
+        _ => false,
+    }
 }
 
 fn log(line: &str) {

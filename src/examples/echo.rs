@@ -12,15 +12,15 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use greet::arguments::{parse_address, parse_timeout};
+use greet::arguments::parse_timeout;
 use greet::{server, terminal};
 
 /// Sends back what a TCP client sends
 #[derive(Parser)]
 struct Options {
     /// Where to listen
-    #[arg(default_value = "127.0.0.1:8080", value_parser = parse_address(0))]
-    address: (String, u16),
+    #[arg(default_value = "127.0.0.1:8080")]
+    address: SocketAddr,
 
     /// The longest one client may hold the server: a person needs time to type
     #[arg(default_value = "600", value_parser = parse_timeout)]
@@ -36,9 +36,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> anyhow::Result<()> {
-    let (host, port) = &options.address;
-    let listener = TcpListener::bind((host.as_str(), *port))
-        .with_context(|| format!("cannot listen on {host} port {port}"))?;
+    let listener = TcpListener::bind(options.address)
+        .with_context(|| format!("cannot listen on {}", options.address))?;
     log(&format!("listening on {}", listener.local_addr()?));
     loop {
         let (socket, peer) = server::accept(&listener, log);

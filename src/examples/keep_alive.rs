@@ -11,15 +11,15 @@ use std::{process::ExitCode, thread, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use greet::arguments::{parse_address, parse_timeout};
+use greet::arguments::parse_timeout;
 use greet::{server, terminal};
 
 /// Answers each line of ten TCP clients at once with `keep alive`, until they say `stop`
 #[derive(Parser)]
 struct Options {
     /// Where to listen
-    #[arg(default_value = "127.0.0.1:6666", value_parser = parse_address(0))]
-    address: (String, u16),
+    #[arg(default_value = "127.0.0.1:6666")]
+    address: SocketAddr,
 
     /// The longest wait for each line
     #[arg(default_value = "60", value_parser = parse_timeout)]
@@ -33,9 +33,8 @@ fn main() -> ExitCode {
 }
 
 fn start(options: &Options) -> anyhow::Result<std::convert::Infallible> {
-    let (host, port) = &options.address;
-    let listener = TcpListener::bind((host.as_str(), *port))
-        .with_context(|| format!("cannot listen on {host} port {port}"))?;
+    let listener = TcpListener::bind(options.address)
+        .with_context(|| format!("cannot listen on {}", options.address))?;
     log(&format!("listening on {}", listener.local_addr()?));
     // Ten threads accept from one listener. The eleventh client waits in the system's queue.
     let timeout = options.seconds;

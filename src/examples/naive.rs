@@ -6,18 +6,17 @@
 //! ```
 
 use std::io::{self, Read, Write, stdout};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use clap::Parser;
-use greet::arguments::parse_address;
 
 #[allow(
     clippy::indexing_slicing,
     reason = "as in the tutorial; `recv` returns what fits"
 )]
-fn serve(host: &str, port: u16) -> io::Result<()> {
-    let listener = TcpListener::bind((host, port))?; // socket, bind, listen
+fn serve(address: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?; // socket, bind, listen
     eprintln!("listening on {}", listener.local_addr()?);
     loop {
         let (mut socket, address) = listener.accept()?; // accept
@@ -33,13 +32,12 @@ fn serve(host: &str, port: u16) -> io::Result<()> {
 #[derive(Parser)]
 struct Options {
     /// Where to listen
-    #[arg(default_value = "127.0.0.1:65432", value_parser = parse_address(0))]
-    address: (String, u16),
+    #[arg(default_value = "127.0.0.1:65432")]
+    address: SocketAddr,
 }
 
 fn main() -> ExitCode {
-    let (host, port) = Options::parse().address;
-    let Err(error) = serve(&host, port) else {
+    let Err(error) = serve(Options::parse().address) else {
         return ExitCode::SUCCESS;
     };
     eprintln!("naive: {error}");

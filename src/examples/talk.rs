@@ -9,7 +9,6 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use greet::arguments::parse_address;
 use greet::{client::Session, line::read_line, terminal};
 
 /// The longest wait for the connection, and for each answer.
@@ -19,8 +18,19 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Parser)]
 struct Options {
     /// Host and port of the server
-    #[arg(value_parser = parse_address(1))]
-    address: (String, u16),
+    #[arg(value_name = "HOST:PORT", value_parser = parse_address)]
+    address: String,
+}
+
+/// Takes a host and a port. Whether the host is there, and has this name, is not asked yet.
+fn parse_address(address: &str) -> Result<String, &'static str> {
+    let port = address
+        .rsplit_once(':')
+        .map(|(_host, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(address.into()),
+        _ => Err("must be a host and a port, as in 127.0.0.1:8080"),
+    }
 }
 
 fn main() -> ExitCode {
@@ -32,9 +42,8 @@ fn main() -> ExitCode {
 }
 
 fn talk(options: &Options) -> anyhow::Result<()> {
-    let (host, port) = &options.address;
-    let mut session = Session::connect((host.as_str(), *port), TIMEOUT)
-        .with_context(|| format!("cannot connect to {host} port {port}"))?;
+    let mut session = Session::connect(options.address.as_str(), TIMEOUT)
+        .with_context(|| format!("cannot connect to {}", options.address))?;
     let connected = format!("connected to {}", session.address());
     terminal::log(io::stderr(), &connected);
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use greet::arguments::{parse_address, parse_host, parse_timeout};
+use greet::arguments::{parse_host, parse_timeout};
 
 use crate::programs::{Program, SERVER, Server, client_to, piped, run, run_client};
 
@@ -51,26 +51,6 @@ fn a_host_is_a_host_without_a_port() {
     }
     for host in ["fe80::1", "febf::1", "fe80::1%", "fe80::1%0"] {
         assert!(parse_host(host).expect_err(host).contains("fe80::1%eth0"));
-    }
-}
-
-#[test]
-fn an_address_is_a_host_and_a_port() {
-    for (typed, host) in [("localhost:0", "localhost"), ("[::1]:0", "::1")] {
-        assert_eq!(parse_address(0)(typed), Ok((host.into(), 0)));
-    }
-    for typed in [
-        "",
-        "localhost",
-        ":80",
-        "::1:80",
-        "[::1]",
-        "[::1]:",
-        "a:http",
-        "a:65536",
-        "a:0",
-    ] {
-        parse_address(1)(typed).expect_err(typed);
     }
 }
 
