@@ -309,13 +309,21 @@ fn nothing_is_asked_once_the_server_has_closed_or_said_something() {
     drop(client);
     assert_eq!(read_to_end(&server).unwrap(), b"");
 
-    // The others answer: one with two lines, one with a reset behind its answer.
-    for answers in [&b"1\n2\n"[..], b"1\n"] {
+    // One answers with two lines, and one with a reset behind its answer. On Windows a reset takes along
+    // what was not read before.
+    for is_reset in if cfg!(windows) {
+        vec![false]
+    } else {
+        vec![false, true]
+    } {
         let (mut client, mut server) = client_session(PATIENCE);
         let server = thread::spawn(move || {
-            wait_for_byte(&server).unwrap();
-            server.write_all(answers).unwrap();
-            // This leaves the line unread.
+            if is_reset {
+                wait_for_byte(&server).unwrap();
+                server.write_all(b"1\n").unwrap(); // This leaves the line unread.
+            } else {
+                answer(&server, b"1\n", b"1\n2\n");
+            }
         });
         assert_eq!(client.ask(b"1").unwrap(), b"1");
         server.join().unwrap();
