@@ -40,8 +40,8 @@ struct Options {
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
 
-    /// Delivered only if the server, started with the same
-    /// option, replies with this line: through any relay
+    /// Ask a greet-server with the same option for this
+    /// line, as a receipt that holds through any relay
     #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
