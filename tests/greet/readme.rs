@@ -100,59 +100,209 @@ fn the_help_is_as_it_is_printed() {
     }
 }
 
-/// Recipes of README.md, run by a shell.
+#[test]
+fn the_front_page_is_short_and_its_code_is_narrow() {
+    let page = read("README.md");
+    // Every second part is a block of code.
+    let parts: Vec<&str> = page.split("```").collect();
+    let words = parts
+        .iter()
+        .step_by(2)
+        .flat_map(|text| text.split_whitespace());
+    // Bars and dashes of tables and lists are no words.
+    let count = words
+        .filter(|word| word.contains(char::is_alphanumeric))
+        .count();
+    assert!(count <= 1_300, "{count} words");
+    let code = parts.iter().skip(1).step_by(2);
+    let wide = code
+        .flat_map(|code| code.lines())
+        .find(|line| line.chars().count() > 88);
+    assert_eq!(wide, None);
+}
+
+/// Recipes of README.md, run by the shells that people paste them into.
 #[cfg(unix)]
 mod recipes {
     use super::*;
-    use crate::peers::ClosedPort;
-    use crate::programs::{Finished, Server, TempPath};
+    use crate::programs::{Finished, Server, TempPath, skip};
 
-    /// Runs the recipe that has these words in it, with this port and shorter pauses, under `set -e`.
+    /// Stands in for the client. It keeps each line, and ends with the next of the statuses in a file.
+    /// It is a function, so it can have no hyphen in its name. Nothing waits.
+    const STAND_IN: &str = "
+        client() {
+            IFS= read -r taken
+            printf '%s\\n' \"$taken\" >>sent
+            read -r next others <statuses
+            printf '%s\\n' \"$others\" >statuses
+            return \"$next\"
+        }
+        sleep() { :; }
+        job() { echo run >>jobs; printf '%s\\n' ' a  *\\'; }
+    ";
+
+    /// The recipe that has these words in it.
     #[track_caller]
-    fn run_recipe(words: &str, port: u16, then: &str) -> Finished {
+    fn recipe(words: &str) -> String {
         let page = read("README.md");
-        let mut recipes = page
-            .split("```sh\n")
-            .map(|rest| rest.split("```").next().unwrap());
-        let recipe = recipes.find(|recipe| recipe.contains(words)).expect(words);
-        let local = format!("127.0.0.1 -p {port}");
-        let recipe = recipe.replace("greet-client HOST", &format!("greet-client {local}"));
-        let recipe = recipe.replace("greet-server", &format!("greet-server -b {local}"));
-        let recipe = recipe.replace("sleep 5", "sleep 0.1") + then;
-        let folder = TempPath::new(&format!("recipe-{port}"));
-        fs::create_dir(&folder.0).unwrap();
+        let blocks = page.split("```sh\n").skip(1);
+        let mut recipes = blocks.map(|block| block.split("```").next().unwrap());
+        recipes
+            .find(|recipe| recipe.contains(words))
+            .expect(words)
+            .into()
+    }
+
+    /// Runs a script in dash, bash and zsh, with and without `-e` and `pipefail`, each time in a folder of
+    /// its own with such a `lines.txt`.
+    fn run_in_every_shell(lines: &str, script: &str) -> Vec<Finished> {
         let programs = Path::new(SERVER).parent().unwrap().display();
         let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
-        let mut shell = piped("sh");
-        shell.args(["-ec", &recipe]).current_dir(&folder.0);
-        run(shell.env("PATH", path), b"")
+        let mut runs = Vec::new();
+        for shell in ["dash", "bash", "zsh"] {
+            if std::process::Command::new(shell)
+                .args(["-c", ":"])
+                .status()
+                .is_err()
+            {
+                skip(&format!("{shell} is missing"));
+                continue;
+            }
+            for options in [&["-c"][..], &["-ec"], &["-o", "pipefail", "-ec"]] {
+                if shell == "dash" && options.contains(&"pipefail") {
+                    continue; // Not every dash has it.
+                }
+                // Each test has a thread with its name.
+                let test = std::thread::current();
+                let folder = TempPath::new(&test.name().unwrap().replace("::", "-"));
+                fs::create_dir(&folder.0).unwrap();
+                fs::write(folder.0.join("lines.txt"), lines).unwrap();
+                let mut command = piped(shell);
+                command.args(options).arg(script).current_dir(&folder.0);
+                runs.push(run(command.env("PATH", &path), b""));
+            }
+        }
+        runs
+    }
+
+    /// Runs a recipe with a client that ends with these statuses, one after another.
+    #[track_caller]
+    fn assert_leaves(words: &str, statuses: &str, expected: &str) {
+        let recipe = recipe(words).replace("greet-client HOST", "client");
+        let script = format!("{STAND_IN}\necho {statuses} >statuses\n{recipe}");
+        let script = script + "\necho \"$s ${doubt-}\"; cat sent; cat jobs 2>/dev/null || :";
+        let lines = " one\\\n\n*last";
+        for finished in run_in_every_shell(lines, &script) {
+            assert_eq!(
+                finished.stdout, expected,
+                "{words} {statuses}: {finished:?}"
+            );
+            assert!(finished.status.success(), "{finished:?}");
+        }
     }
 
     #[test]
-    fn the_retries_leave_the_status() {
-        let server = Server::start(&["--greeting", "hello"]);
-        for words in ["; [ $s -eq 1 ]; do", "-lt 5"] {
-            let finished = run_recipe(words, server.port, "echo $s");
-            assert_eq!(finished.stdout, "hello\n0\n", "{finished:?}");
+    fn a_retry_ends_at_any_status_but_1() {
+        let words = "while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do";
+        for (statuses, sent) in [("0", 1), ("1 1 0", 3), ("1 2", 2), ("1 3 0", 2), ("127", 1)] {
+            let last = statuses.split(' ').nth(sent - 1).unwrap();
+            let expected = format!("{last} \n{}", "done\n".repeat(sent));
+            assert_leaves(words, statuses, &expected);
+            assert_leaves("-lt 5", statuses, &expected);
         }
-        let closed = ClosedPort::new();
-        let finished = run_recipe("-lt 5", closed.address().port(), "echo $s");
-        assert_eq!(finished.stdout, "1\n", "{finished:?}");
-        assert_eq!(finished.stderr.lines().count(), 5, "{finished:?}");
+        let expected = format!("1 \n{}", "done\n".repeat(5));
+        assert_leaves("-lt 5", "1 1 1 1 1 0", &expected);
+    }
+
+    #[test]
+    fn a_retry_runs_the_command_once_that_makes_the_line() {
+        let expected = "0 \n a  *\\\n a  *\\\nrun\n";
+        assert_leaves("$(job)", "1 0", expected);
+    }
+
+    #[test]
+    fn a_retry_after_a_3_does_not_hide_it() {
+        let words = "doubt=yes";
+        for (statuses, last) in [
+            ("0", "0 no"),
+            ("1 0", "0 no"),
+            ("3 1 0", "0 yes"),
+            ("3 2", "2 yes"),
+        ] {
+            let sent = "done\n".repeat(statuses.split(' ').count());
+            assert_leaves(words, statuses, &format!("{last}\n{sent}"));
+        }
+    }
+
+    #[test]
+    fn a_file_is_sent_line_by_line_up_to_a_failure() {
+        let words = "done <lines.txt";
+        assert_leaves(words, "0 1 0 0", "0 \n one\\\n\n\n*last\n");
+        assert_leaves(words, "0 3", "3 \n one\\\n\n");
+        let script = recipe(words).replace("<lines.txt", "</dev/null") + "\necho $s";
+        for finished in run_in_every_shell("", &script) {
+            assert_eq!(finished.stdout, "2\n", "{finished:?}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_file_arrive_at_a_server() {
+        let server = Server::start(&[]);
+        let client = format!("greet-client 127.0.0.1 -p {} >/dev/null", server.port);
+        let script = recipe("done <lines.txt").replace("greet-client HOST", &client);
+        let lines = "你好\n\n \ttwo\\\n";
+        for finished in run_in_every_shell(lines, &(script + "\necho $s")) {
+            assert_eq!(finished.stdout, "0\n", "{finished:?}");
+            for line in lines.split_inclusive('\n') {
+                assert_eq!(String::from_utf8_lossy(&server.program.next_line()), line);
+            }
+        }
+    }
+
+    /// Runs the recipe that starts a server, at this port and with its log there.
+    fn start_by_recipe(port: u16, log: &str, then: &str) -> Vec<Finished> {
+        let server = format!("greet-server -b 127.0.0.1 -p {port}");
+        let recipe = recipe("kill -0").replace("greet-server >>", &format!("{server} >>"));
+        let recipe = recipe.replace("2>>server.log", log);
+        // A busy machine may take longer than a person would wait. What never comes is not waited for.
+        let recipe = match log {
+            "2>>server.log" => recipe.replace("-ne 50", "-ne 300"),
+            _ => recipe.replace("sleep 0.1", "sleep 0"),
+        };
+        // What an earlier server has left must not pass for this one's.
+        let script = format!("echo listening on nothing >server.log\n{recipe}\n{then}");
+        run_in_every_shell("", &script)
     }
 
     #[test]
     fn a_script_goes_on_once_its_server_listens_and_ends_if_it_cannot() {
-        let finished = run_recipe("kill -0", 0, "kill $server; echo goes on");
-        assert!(finished.status.success(), "{finished:?}");
-        let shown = finished.stdout.strip_prefix("listening on 127.0.0.1:");
-        assert!(shown.unwrap().ends_with("\ngoes on\n"), "{finished:?}");
-
+        let patient = "2>>server.log";
+        for finished in start_by_recipe(0, patient, "kill $server; echo goes on") {
+            let shown = finished.stdout.strip_prefix("listening on 127.0.0.1:");
+            assert!(
+                shown.is_some_and(|shown| shown.ends_with("\ngoes on\n")),
+                "{finished:?}"
+            );
+        }
         let taken = Server::start(&[]);
-        let finished = run_recipe("kill -0", taken.port, "echo goes on");
-        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-        assert_eq!(finished.stdout, "");
-        let reasons = finished.stderr.matches("cannot listen").count();
-        assert_eq!(reasons, 1, "{finished:?}");
+        for finished in start_by_recipe(taken.port, patient, "") {
+            assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+            let reason = "greet-server does not listen: greet-server: cannot listen on";
+            assert!(finished.stderr.contains(reason), "{finished:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")] // /dev/full is there.
+    fn a_script_does_not_wait_for_ever_for_a_server_with_a_full_disk() {
+        for finished in start_by_recipe(0, "2>/dev/full", "") {
+            assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+            assert!(
+                finished
+                    .stderr
+                    .ends_with("greet-server does not listen: \n"),
+                "{finished:?}"
+            );
+        }
     }
 }
