@@ -137,9 +137,6 @@
 //!
 //! Urgent bytes (`MSG_OOB`) are not part of the stream: the system drops them, and no log counts them.
 
-// The programs in the README.md of this folder are compiled and run as tests.
-#![cfg_attr(doctest, doc = include_str!("README.md"))]
-
 pub mod arguments;
 pub mod client;
 mod connection;
