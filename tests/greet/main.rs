@@ -5,6 +5,7 @@
 //! - `hostile`: no peer can stop, stall or falsify the server.
 //! - `tampered`: the system fails, or stops a program, at any moment (Linux).
 //! - `terminal`: the programs with a person in front of them (Linux).
+//! - `examples`: the tutorials' other systems, and the experiments that break `naive`.
 //! - `arguments`, `library`: what may be typed, and the library without programs.
 //! - `readme`: the pages say what is so.
 //! - `programs`, `peers`: what the tests are made of.
@@ -18,6 +19,7 @@
 
 mod arguments;
 mod client;
+mod examples;
 mod hostile;
 mod library;
 mod pair;

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -191,6 +192,36 @@ pub fn piped(program: &str) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+/// One of the tutorials' other systems, to be started. `cargo test NAME` and `cargo test --test greet` build
+/// no examples, so that they might be those of yesterday.
+pub fn example(name: &str) -> Command {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let programs = Path::new(SERVER).parent().unwrap();
+    BUILT.get_or_init(|| build_examples(programs));
+    let example = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    piped(programs.join("examples").join(example).to_str().unwrap())
+}
+
+/// Builds the examples as the programs in this folder were built: `target/[TRIPLE/]PROFILE`.
+fn build_examples(programs: &Path) {
+    // Built on another system, as for Wine: its cargo cannot be run here, and has built everything.
+    if cfg!(windows) && !env!("CARGO").ends_with(".exe") {
+        return;
+    }
+    let name = |folder: &Path| folder.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--examples", "--offline", "--locked", "--quiet"]);
+    cargo.args(["--profile", name(programs).replace("debug", "dev").as_str()]);
+    let mut target = programs.parent().unwrap();
+    if !target.join(".rustc_info.json").exists() {
+        cargo.args(["--target", &name(target)]);
+        target = target.parent().unwrap();
+    }
+    let built = cargo.arg("--target-dir").arg(target).output().unwrap();
+    let errors = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{errors}");
 }
 
 /// `greet-server` on a free port of the loopback interface, to be started.

@@ -1,0 +1,258 @@
+//! The tutorials' other systems, with each other and with peers that are not ours; and the learner's
+//! experiments, each of which breaks `naive` and does not break `greet-server`.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::peers::{ClosedPort, drip, read_one_line, read_to_end, reset_after, send, serve_once};
+use crate::programs::{Finished, Program, Server, example, run, run_client, server_command};
+
+fn start(name: &str) -> Server {
+    Server::start_by(example(name).arg("127.0.0.1:0"))
+}
+
+#[track_caller]
+fn talk(port: u16, typed: &str) -> Finished {
+    let address = format!("127.0.0.1:{port}");
+    run(example("talk").arg(address), typed.as_bytes())
+}
+
+/// The program must have failed with one line, whatever it was told about backtraces.
+#[track_caller]
+fn assert_failed(finished: &Finished, reason: &str) {
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    let line = finished.stderr.lines().last().unwrap();
+    assert!(line.contains(reason), "{finished:?}");
+}
+
+/// Sends some bytes, and receives as many.
+#[track_caller]
+fn assert_echoes(mut client: &TcpStream, bytes: &[u8]) {
+    let mut echoed = vec![0; bytes.len()];
+    client.write_all(bytes).unwrap();
+    client.read_exact(&mut echoed).unwrap();
+    assert_eq!(echoed, bytes);
+}
+
+/// Skips the lines of the log up to one that ends so.
+#[track_caller]
+fn wait_for_log(server: &Server, ending: &str) {
+    while !server.program.next_error().ends_with(ending) {}
+}
+
+#[test]
+fn the_echo_answers_bytes_without_a_line_end_until_the_half_close() {
+    let echo = start("echo");
+    let client = echo.connect();
+    for bytes in [&b"hello"[..], b"two words\n\0", "你好".as_bytes(), &[0xff]] {
+        assert_echoes(&client, bytes);
+    }
+    assert_eq!(send(&client, b"the end").unwrap(), b"the end");
+    wait_for_log(&echo, " 5 bytes received");
+    wait_for_log(&echo, " closed");
+}
+
+#[test]
+fn the_echo_serves_the_next_client_though_one_resets_or_drips() {
+    let echo = Server::start_by(example("echo").args(["127.0.0.1:0", "0.5"]));
+    let mut client = echo.connect();
+    client.write_all(b"some bytes").unwrap();
+    reset_after(client, b"").unwrap();
+    drip(&echo.connect(), b".");
+    wait_for_log(&echo, " failed: timed out after 500ms");
+    assert_echoes(&echo.connect(), b"next");
+}
+
+#[test]
+fn a_person_talks_to_the_echo_until_exit_or_the_end_of_input() {
+    let echo = start("echo");
+    for typed in ["hello\n\ntwo words\nexit\nnot sent\n", "hello\n\ntwo words"] {
+        let talk = talk(echo.port, typed);
+        assert_eq!(talk.stdout, "hello\n\ntwo words\n");
+        assert!(talk.status.success(), "{talk:?}");
+        assert_eq!(
+            talk.stderr,
+            format!("connected to 127.0.0.1:{}\n", echo.port)
+        );
+        wait_for_log(&echo, " closed");
+    }
+}
+
+#[test]
+fn a_person_is_kept_alive_until_stop() {
+    let server = start("keep_alive");
+    let talk = talk(server.port, "Hello Server!\nstop\nnot sent\n");
+    assert_eq!(talk.stdout, "keep alive\nstop\n");
+    assert!(talk.status.success(), "{talk:?}");
+    let connected = server.program.next_error();
+    let peer = connected.strip_suffix(" connected").unwrap();
+    for said in ["Hello Server!", "stop"] {
+        let line = server.program.next_line();
+        assert_eq!(line, format!("{peer} {said}\n").as_bytes());
+    }
+    assert_eq!(server.program.next_error(), format!("{peer} closed"));
+}
+
+#[test]
+fn the_eleventh_client_is_served_when_one_of_ten_leaves() {
+    let server = start("keep_alive");
+    let mut ten: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
+    for client in &mut ten {
+        client.write_all(b"Hello Server!\n").unwrap();
+        assert_eq!(read_one_line(client), b"keep alive\n");
+        server.program.next_line();
+        server.program.next_error();
+    }
+    let eleventh = server.connect();
+    (&eleventh).write_all(b"me, too\n").unwrap();
+    ten.pop();
+    assert!(server.program.next_error().ends_with(" closed"));
+    assert!(server.program.next_error().ends_with(" connected"));
+    assert_eq!(send(&eleventh, b"stop\n").unwrap(), b"keep alive\nstop\n");
+}
+
+#[test]
+fn a_client_that_leaves_or_is_silent_frees_its_thread() {
+    let server = Server::start_by(example("keep_alive").args(["127.0.0.1:0", "0.5"]));
+    let silent: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
+    // If each of these kept its thread, no thread would be left for the last.
+    for _ in 0..10 {
+        drop(server.connect());
+        reset_after(server.connect(), b"Hello Server!\n").unwrap();
+    }
+    assert!(talk(server.port, "stop\n").status.success());
+    drop(silent);
+}
+
+#[test]
+fn talk_fails_if_nobody_listens_or_answers() {
+    let closed = ClosedPort::new();
+    let refused = talk(closed.address().port(), "hello\n");
+    assert_failed(&refused, "talk: cannot connect to 127.0.0.1:");
+    assert_eq!(refused.stderr.lines().count(), 1);
+
+    let peer = serve_once(|server| read_one_line(&server));
+    let closed = talk(peer.port, "hello\n");
+    assert_failed(&closed, "talk: no answer: closed without an answer");
+    assert_eq!(peer.outcome(), b"hello\n");
+}
+
+#[test]
+fn an_example_that_cannot_listen_or_is_told_nonsense_says_so() {
+    let taken = start("echo");
+    for name in ["echo", "keep_alive", "naive"] {
+        let mut command = example(name);
+        command
+            .env("RUST_BACKTRACE", "1")
+            .arg(format!("127.0.0.1:{}", taken.port));
+        let failed = Program::start(&mut command).end();
+        assert_failed(&failed, &format!("{name}: "));
+        assert_eq!(failed.stderr.lines().count(), 1, "{failed:?}");
+    }
+    for name in ["echo", "keep_alive", "naive", "talk"] {
+        for nonsense in ["nonsense", "127.0.0.1:65536", ""] {
+            let refused = Program::start(example(name).arg(nonsense)).end();
+            assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        }
+    }
+    for name in ["echo", "keep_alive"] {
+        let refused = Program::start(example(name).args(["127.0.0.1:0", "soon"])).end();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    }
+}
+
+/// `naive`, and `greet-server` with a short deadline.
+fn both() -> [(Server, bool); 2] {
+    let greet_server = Server::start(&["--timeout", "0.5"]);
+    [(start("naive"), true), (greet_server, false)]
+}
+
+#[test]
+fn experiment_1_a_line_comes_in_pieces() {
+    for (server, is_naive) in both() {
+        let mut client = server.connect();
+        read_one_line(&client);
+        client.write_all(b"good ").unwrap();
+        if is_naive {
+            // It is taken for the whole line.
+            assert_eq!(server.program.next_line(), b"good \n");
+            continue;
+        }
+        client.write_all(b"morning\n").unwrap();
+        assert_eq!(server.program.next_line(), b"good morning\n");
+    }
+}
+
+#[test]
+fn experiment_2_a_client_says_nothing() {
+    for (server, is_naive) in both() {
+        let silent = server.connect();
+        read_one_line(&silent);
+        let next = server.connect();
+        if is_naive {
+            // It waits without end: the next one is greeted only once this one is gone.
+            next.set_read_timeout(Some(std::time::Duration::from_secs(1)))
+                .unwrap();
+            (&next).read(&mut [0]).unwrap_err();
+            drop(silent);
+            continue;
+        }
+        assert_eq!(read_one_line(&next).last(), Some(&b'\n'));
+    }
+}
+
+#[cfg(not(windows))] // Wine, which would run this, ends the stream before it resets.
+#[test]
+fn experiment_3_a_client_resets() {
+    for (server, is_naive) in both() {
+        reset_after(server.connect(), b"").unwrap();
+        if is_naive {
+            assert_failed(&server.program.end(), "naive: Connection reset by peer");
+            continue;
+        }
+        server.assert_serves();
+    }
+}
+
+#[cfg(not(windows))] // Wine, which would run this, ends the stream before it resets.
+#[test]
+fn experiment_4_the_server_closes_with_bytes_unread() {
+    for (server, is_naive) in both() {
+        let line = "x".repeat(300) + "\n";
+        let client = run_client(server.port, line.as_bytes());
+        let status = if is_naive { 3 } else { 0 };
+        assert_eq!(client.status.code(), Some(status), "{client:?}");
+    }
+}
+
+#[cfg(target_os = "linux")] // /dev/full is there.
+#[test]
+fn experiment_5_the_disk_is_full() {
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let mut naive = example("naive");
+    let naive = Server::start_by(naive.arg("127.0.0.1:0").stdout(full()));
+    let server = Server::start_by(server_command().stdout(full()));
+    // The naive server dies, the line is lost, and its client is told that all is well.
+    for (server, status) in [(naive, 0), (server, 3)] {
+        let client = run_client(server.port, b"hello\n");
+        assert_eq!(client.status.code(), Some(status), "{client:?}");
+        assert_failed(&server.program.end(), "No space left on device");
+    }
+}
+
+#[test]
+fn a_conversation_ends_in_order_on_both_sides() {
+    // A whole conversation over one connection ends in order on both sides.
+    let server = start("keep_alive");
+    let client = server.connect();
+    assert_eq!(
+        send(&client, b"one\ntwo\n").unwrap(),
+        b"keep alive\nkeep alive\n"
+    );
+    assert_eq!(read_to_end(&client).unwrap(), b"");
+}
