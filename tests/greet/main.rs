@@ -6,6 +6,7 @@
 //! - `tampered`: the system fails, or stops a program, at any moment (Linux).
 //! - `terminal`: the programs with a person in front of them (Linux).
 //! - `arguments`, `library`: what may be typed, and the library without programs.
+//! - `model`: the proof that the close is a receipt, without programs.
 //! - `readme`: the pages say what is so.
 //! - `programs`, `peers`: what the tests are made of.
 #![allow(
@@ -20,6 +21,7 @@ mod arguments;
 mod client;
 mod hostile;
 mod library;
+mod model;
 mod pair;
 mod peers;
 mod programs;
