@@ -7,6 +7,7 @@
 //! - `terminal`: the programs with a person in front of them (Linux).
 //! - `examples`: the tutorials' other systems, and the experiments that break `naive`.
 //! - `arguments`, `library`: what may be typed, and the library without programs.
+//! - `model`: the proof that the close is a receipt, without programs.
 //! - `readme`: the pages say what is so.
 //! - `programs`, `peers`: what the tests are made of.
 #![allow(
@@ -22,6 +23,7 @@ mod client;
 mod examples;
 mod hostile;
 mod library;
+mod model;
 mod pair;
 mod peers;
 mod programs;
