@@ -76,6 +76,25 @@ fn every_test_they_name_is_there() {
         let is_there = functions.iter().any(|line| line.contains(name));
         assert!(is_there, "{name}");
     }
+
+    let promises = read("tests/README.md");
+    let rows = promises.lines().filter_map(|row| row.split(" | ").nth(1));
+    let names = rows.flat_map(|tests| tests.split('`').skip(1).step_by(2));
+    let mut names: Vec<&str> = names.filter(|name| name.contains('_')).collect();
+    for name in &names {
+        let function = format!("fn {name}()");
+        assert!(
+            functions.iter().any(|line| line.contains(&function)),
+            "{name}"
+        );
+    }
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(
+        names.len(),
+        tests.matches("#[test]\n").count(),
+        "a test has no row"
+    );
 }
 
 #[test]
