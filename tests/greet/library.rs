@@ -493,7 +493,11 @@ fn a_byte_at_a_time_extends_no_deadline() {
     });
     assert_ends_at_the_deadline(|timeout| {
         let (mut client, server) = client_session(timeout);
-        thread::spawn(move || drip(&server, b"x"));
+        thread::spawn(move || {
+            // What comes before the question would be refused.
+            wait_for_byte(&server).unwrap();
+            drip(&server, b"x");
+        });
         client.ask(b"what?").unwrap_err()
     });
 }
