@@ -337,8 +337,11 @@ fn a_connection_to_itself_is_refused_and_leaves_the_port_free() {
 
 #[test]
 fn a_link_local_client_keeps_its_interface_in_the_log() {
+    // The system may need a moment until a new address can be connected to.
     let script = "{ \"$1\" -b fe80::1%lo -p 0 -n 1 2>&1 & } | {
-                    read -r _ _ address; echo hi | \"$0\" fe80::1%lo -p ${address##*:}; cat
+                    read -r _ _ address
+                    while echo hi | \"$0\" fe80::1%lo -p ${address##*:}; [ $? -eq 1 ]; do :; done
+                    cat
                   }";
     let Some(program) = start_in_own_network(script) else {
         return;
