@@ -201,7 +201,9 @@ pub fn example(name: &str) -> Command {
     let programs = Path::new(SERVER).parent().unwrap();
     BUILT.get_or_init(|| build_examples(programs));
     let example = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    piped(programs.join("examples").join(example).to_str().unwrap())
+    let mut command = piped(programs.join("examples").join(example).to_str().unwrap());
+    command.env("RUST_BACKTRACE", "1"); // A failure is one line all the same.
+    command
 }
 
 /// Builds the examples as the programs in this folder were built: `target/[TRIPLE/]PROFILE`.
@@ -213,7 +215,9 @@ fn build_examples(programs: &Path) {
     let name = |folder: &Path| folder.file_name().unwrap().to_str().unwrap().to_owned();
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--examples", "--offline", "--locked", "--quiet"]);
-    cargo.args(["--profile", name(programs).replace("debug", "dev").as_str()]);
+    let profile = name(programs);
+    let profile = if profile == "debug" { "dev" } else { &profile };
+    cargo.args(["--profile", profile]);
     let mut target = programs.parent().unwrap();
     if !target.join(".rustc_info.json").exists() {
         cargo.args(["--target", &name(target)]);

@@ -280,6 +280,26 @@ fn a_failed_send_or_a_reset_behind_the_close_is_no_receipt() {
 }
 
 #[test]
+fn a_connection_lost_behind_the_question_is_status_3() {
+    // On Windows this kind of error is an ordinary loss. Before the question, it says that nothing was sent.
+    for (call, status) in [(2, TRY_AGAIN), (3, MAY_HAVE_ARRIVED)] {
+        let server = serve_once(|mut server| {
+            server.write_all(b"hello\n").unwrap();
+            read_to_end(&server).unwrap_or_default()
+        });
+        let mut command = client_to(server.port);
+        let lose = format!("inject=recvfrom:error=ECONNABORTED:when={call}");
+        let Some(mut command) = tampered(command.args(["--reply", "thanks"]), &lose) else {
+            return;
+        };
+        let finished = run(&mut command, b"hi\n");
+        assert_failed(&finished, status, "hello\n", "connection abort");
+        let received: &[u8] = if status == TRY_AGAIN { b"" } else { b"hi\n" };
+        assert_eq!(server.outcome(), received);
+    }
+}
+
+#[test]
 fn the_log_says_if_a_reply_could_not_be_sent() {
     let mut command = server_command();
     let tamper = "inject=sendto:error=EPIPE:when=2";
@@ -337,17 +357,19 @@ fn a_connection_to_itself_is_refused_and_leaves_the_port_free() {
 
 #[test]
 fn a_link_local_client_keeps_its_interface_in_the_log() {
-    // The system may need a moment until a new address can be connected to.
-    let script = "{ \"$1\" -b fe80::1%lo -p 0 -n 1 2>&1 & } | {
-                    read -r _ _ address
-                    while echo hi | \"$0\" fe80::1%lo -p ${address##*:}; [ $? -eq 1 ]; do :; done
-                    cat
-                  }";
+    // The server may not listen yet, and the system may need a moment until a new address can be reached.
+    let script = "\"$1\" -b fe80::1%lo -n 1 & server=$!
+                  for _ in 1 2 3 4 5 6 7 8 9 10; do
+                    echo hi | \"$0\" fe80::1%lo; s=$?
+                    [ $s -eq 1 ] || break
+                    sleep 0.5
+                  done
+                  [ $s -eq 0 ] || kill $server; wait";
     let Some(program) = start_in_own_network(script) else {
         return;
     };
     let finished = program.end();
-    let logged = finished.stdout.lines().last().unwrap_or_default();
+    let logged = finished.stderr.lines().last().unwrap_or_default();
     assert!(logged.starts_with("[fe80::1%1]:"), "{finished:?}");
     assert!(logged.ends_with(" 2 bytes received"), "{finished:?}");
 }
