@@ -3,9 +3,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::{thread, time::Duration};
 
-use crate::peers::{ClosedPort, drip, read_one_line, reset_after, send, serve_once, wait_for_byte};
+use crate::peers::{
+    ClosedPort, drip, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
+    serve_once, wait_for_byte,
+};
 use crate::programs::{
     Finished, PATIENCE, Program, Server, example, run, run_client, server_command,
 };
@@ -143,6 +146,33 @@ fn talk_fails_if_nobody_listens_or_answers() {
     let closed = talk(peer.port, "hello\n");
     assert_failed(&closed, "talk: no answer: closed without an answer");
     assert_eq!(peer.outcome(), b"hello\n");
+}
+
+#[test]
+fn talk_closes_in_order() {
+    let peer = serve_once(|mut server| {
+        read_one_line(&server);
+        server.write_all(b"hi\n").unwrap();
+        let rest = read_to_end(&server).unwrap();
+        // What comes behind the half-close would meet a reset if the client had only dropped its socket.
+        server.write_all(b"good bye\n").unwrap();
+        (rest, read_to_end_and_close(&server))
+    });
+    assert!(talk(peer.port, "hello\nexit\n").status.success());
+    let (rest, ending) = peer.outcome();
+    assert_eq!(rest, b"");
+    ending.unwrap();
+}
+
+#[test]
+fn each_line_to_keep_alive_has_seconds_of_its_own() {
+    let server = Server::start_by(example("keep_alive").args(["127.0.0.1:0", "2"]));
+    let mut client = server.connect();
+    for _ in 0..3 {
+        client.write_all(b"Hello Server!\n").unwrap();
+        assert_eq!(read_one_line(&client), b"keep alive\n");
+        thread::sleep(Duration::from_millis(1_100));
+    }
 }
 
 #[test]
