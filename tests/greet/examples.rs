@@ -9,9 +9,11 @@ use crate::peers::{
     ClosedPort, drip, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
     serve_once, wait_for_byte,
 };
-use crate::programs::{
-    Finished, PATIENCE, Program, Server, example, run, run_client, server_command,
-};
+#[cfg(not(windows))]
+use crate::programs::run_client;
+#[cfg(target_os = "linux")]
+use crate::programs::server_command;
+use crate::programs::{Finished, PATIENCE, Program, Server, example, run};
 
 fn start(name: &str) -> Server {
     Server::start_by(example(name).arg("127.0.0.1:0"))
