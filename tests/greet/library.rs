@@ -471,20 +471,6 @@ fn nothing_is_sent_to_a_server_that_has_closed() {
 }
 
 #[test]
-fn a_socket_that_does_not_block_is_waited_for_like_any_other() {
-    let (mut client, mut server) = server_session(PATIENCE);
-    thread::spawn(move || {
-        thread::sleep(Duration::from_millis(300));
-        client.write_all(b"later\n").unwrap();
-    });
-    assert_eq!(server.receive().unwrap().unwrap().bytes, b"later");
-    assert_ends_at_the_deadline(|timeout| {
-        let (_client, mut server) = server_session(timeout);
-        server.receive().unwrap_err()
-    });
-}
-
-#[test]
 fn a_byte_at_a_time_extends_no_deadline() {
     assert_ends_at_the_deadline(|timeout| {
         let (client, mut server) = server_session(timeout);
