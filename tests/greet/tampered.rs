@@ -5,15 +5,15 @@ use std::io::{ErrorKind, Write};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::{MAY_HAVE_ARRIVED, TRY_AGAIN, assert_failed};
 use crate::peers::{
     ClosedPort, greet_and_read_to_end, read_to_end, read_to_end_and_close, send, serve_once,
 };
 use crate::programs::{
-    Finished, Program, SERVER, Server, TempPath, client_command, client_to, example, piped, run,
-    run_client, server_command, skip, start_client,
+    Finished, PATIENCE, Program, SERVER, Server, TempPath, client_command, client_to, example,
+    piped, run, run_client, server_command, skip, start_client,
 };
 
 /// Longer than what one read of the server takes.
@@ -68,6 +68,20 @@ fn run_tampered_client(port: u16, tamper: &str) -> Option<Finished> {
 fn signal(program: &Program, name: &str) {
     let kill = format!("kill -s {name} {}", program.id());
     Command::new("sh").args(["-c", &kill]).output().unwrap();
+}
+
+/// Waits until a signal has stopped the program: proc(5), the state in /proc/PID/stat. A traced program has
+/// that state for a moment at each call, too, so it must last.
+fn wait_until_stopped(program: &Program) {
+    let start = Instant::now();
+    let mut times_in_a_row = 0;
+    while times_in_a_row < 20 {
+        assert!(start.elapsed() < PATIENCE, "it does not stop");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
+        let is_stopped = stat.contains(") T ") || stat.contains(") t ");
+        times_in_a_row = if is_stopped { times_in_a_row + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Every system call of a session with a long line, by its name and how many such calls there were since
@@ -196,11 +210,10 @@ fn what_has_come_is_read_though_the_server_was_stopped_in_its_close() {
         .unwrap();
     // The end of the stream comes just before the call that stops the server.
     read_to_end(&client).unwrap();
-    // The close waits for less than this. The server may stop a little late, so it is told twice.
-    for pause in [900, 200] {
-        thread::sleep(Duration::from_millis(pause));
-        signal(&server.program, "CONT");
-    }
+    wait_until_stopped(&server.program);
+    // The close waits for less than this.
+    thread::sleep(Duration::from_millis(800));
+    signal(&server.program, "CONT");
     let ending = server.ending_of(&client);
     assert_eq!(ending, "4 bytes received, 20000 more ignored");
     assert_eq!(read_to_end_and_close(&client).unwrap(), b"", "a reset");
