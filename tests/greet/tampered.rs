@@ -77,8 +77,8 @@ fn wait_until_stopped(program: &Program) {
     let mut times_in_a_row = 0;
     while times_in_a_row < 20 {
         assert!(start.elapsed() < PATIENCE, "it does not stop");
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
-        let is_stopped = stat.contains(") T ") || stat.contains(") t ");
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
+        let is_stopped = state.contains(") T ") || state.contains(") t ");
         times_in_a_row = if is_stopped { times_in_a_row + 1 } else { 0 };
         thread::sleep(Duration::from_millis(5));
     }
