@@ -73,9 +73,15 @@ pub fn parse_host(host: &str) -> Result<String, &'static str> {
     if ipv6.is_ok_and(|ip| ip.is_unicast_link_local()) && interface.trim_matches('0').is_empty() {
         return Err("a link-local address needs its interface, as in fe80::1%eth0");
     }
-    let is_ipv4 = !host.contains(|letter| !matches!(letter, '0'..='9' | '.'));
-    let has_leading_zero = |part: &str| part.len() > 1 && part.starts_with('0');
-    if is_ipv4 && host.split('.').any(has_leading_zero) {
+    // A part of an IPv4 address may be decimal, octal or hexadecimal (inet(3)).
+    let is_number = |part: &str| match part.to_lowercase().strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|digit| digit.is_ascii_hexdigit()),
+        None => part.bytes().all(|digit| digit.is_ascii_digit()),
+    };
+    let is_octal = |part: &str| {
+        part.len() > 1 && part.starts_with('0') && part.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    if host.split('.').all(is_number) && host.split('.').any(is_octal) {
         return Err("must not have a part that begins with 0: the system would read 010 as 8");
     }
     Ok(host.into())

@@ -93,8 +93,8 @@ fn exchange(options: &Options) -> Result<(), ExitCode> {
             ErrorKind::ConnectionAborted => try_again(error),
             _ => no_receipt(error),
         })?;
+        // The reply is the receipt, so nothing is left to wait for: dropping the session closes it.
         print(&answer).map_err(may_have_arrived)?;
-        session.close();
         if answer != reply.as_bytes() {
             return Err(no_receipt(io::Error::other("the reply is another one")));
         }
@@ -161,8 +161,11 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, ExitCode> {
         tell_user("\n");
     }
     let status = match &line {
-        // Standard input is in non-blocking mode, and empty for the moment.
-        Err(error) if error.kind() == ErrorKind::WouldBlock => try_again,
+        // Standard input is in non-blocking mode, and empty for the moment. If a part of the line had come,
+        // the error is not the system's own. Another try would then send the rest as if it were a line.
+        Err(error) if error.kind() == ErrorKind::WouldBlock && error.raw_os_error().is_some() => {
+            try_again
+        }
         _ => refuse,
     };
     let line = line.context("standard input").map_err(status)?;

@@ -24,11 +24,9 @@ struct Options {
 
 /// Takes a host and a port. Whether the host is there, and has this name, is not asked yet.
 fn parse_address(address: &str) -> Result<String, &'static str> {
-    let port = address
-        .rsplit_once(':')
-        .map(|(_host, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(1..)) => Ok(address.into()),
+    let (host, port) = address.rsplit_once(':').unwrap_or_default();
+    match port.parse::<u16>() {
+        Ok(1..) if !host.is_empty() => Ok(address.into()),
         _ => Err("must be a host and a port, as in 127.0.0.1:8080"),
     }
 }

@@ -241,6 +241,19 @@ fn with_reply_only_the_reply_is_a_receipt() {
         }
         assert_eq!(server.outcome(), b"hi\n");
     }
+    // The client waits for nothing behind it: once it has ended its stream, it is gone.
+    let server = serve_once(|mut server| {
+        server.write_all(b"hello\n").unwrap();
+        read_one_line(&server);
+        server.write_all(b"thanks\n").unwrap();
+        read_to_end(&server).unwrap();
+        server
+            .write_all(b"late\n")
+            .and_then(|()| read_to_end_and_close(&server))
+    });
+    let finished = run(client_to(server.port).args(["-rthanks"]), b"hi\n");
+    assert_delivered(&finished, "hello\nthanks\n");
+    assert!(server.outcome().is_err() || cfg!(windows), "it still reads");
     // A reset behind the reply, by a line that is left unread, changes nothing.
     let server = serve_once(|mut server| {
         server.write_all(b"hello\n").unwrap();
@@ -314,13 +327,17 @@ fn a_check_prints_the_greeting_and_sends_nothing() {
 #[test]
 fn standard_input_that_is_empty_for_the_moment_is_status_1() {
     use std::os::{fd::OwnedFd, unix::net::UnixStream};
-    let server = serve_once(|server| greet_and_read_to_end(&server));
-    let (input, _held) = UnixStream::pair().unwrap();
-    input.set_nonblocking(true).unwrap();
-    let client = Program::start(client_to(server.port).stdin(OwnedFd::from(input)));
-    let reason = ": standard input: Resource temporarily unavailable";
-    assert_failed(&client.end(), TRY_AGAIN, "hello\n", reason);
-    assert_eq!(server.outcome(), b"");
+    // Half a line is gone once it is read, so another try would send the other half.
+    for (half, status) in [(&b""[..], TRY_AGAIN), (b"half", REFUSED)] {
+        let server = serve_once(|server| greet_and_read_to_end(&server));
+        let (input, mut held) = UnixStream::pair().unwrap();
+        held.write_all(half).unwrap();
+        input.set_nonblocking(true).unwrap();
+        let client = Program::start(client_to(server.port).stdin(OwnedFd::from(input)));
+        let reason = ": standard input: Resource temporarily unavailable";
+        assert_failed(&client.end(), status, "hello\n", reason);
+        assert_eq!(server.outcome(), b"");
+    }
 }
 
 #[test]

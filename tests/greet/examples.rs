@@ -188,7 +188,7 @@ fn an_example_that_cannot_listen_or_is_told_nonsense_says_so() {
         assert_eq!(failed.stderr.lines().count(), 1, "{failed:?}");
     }
     for name in ["echo", "keep_alive", "naive", "talk"] {
-        for nonsense in ["nonsense", "127.0.0.1:65536", ""] {
+        for nonsense in ["nonsense", "127.0.0.1:65536", ":8080", ""] {
             let refused = Program::start(example(name).arg(nonsense)).end();
             assert_eq!(refused.status.code(), Some(2), "{refused:?}");
         }
