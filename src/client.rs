@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::{thread, time::Duration};
+use std::{error::Error, thread, time::Duration};
 
 use crate::line::{Line, MAX_LINE_LENGTH, cut_off, encode, read_line};
 use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
@@ -37,13 +37,11 @@ impl Session {
             let attempt = deadline.remaining().and_then(|left| {
                 let left = if is_last { left } else { left / 2 };
                 let socket = TcpStream::connect_timeout(&address, left)?;
-                refuse_itself(Connection { socket, deadline })
+                let connection = refuse_itself(Connection { socket, deadline })?;
+                Ok(Fuse::new(BufReader::new(connection)))
             });
             match attempt {
-                Ok(connection) => {
-                    let stream = Fuse::new(BufReader::new(connection));
-                    return Ok(Self { stream, address });
-                }
+                Ok(stream) => return Ok(Self { stream, address }),
                 Err(error) if is_last && failures.is_empty() => return Err(error),
                 Err(error) => failures.push(format!("{}: {error}", address.ip())),
             }
@@ -114,12 +112,9 @@ impl Session {
         let line = encode(line)?;
         self.stream.pass(|reader| {
             reader.get_mut().deadline.renew();
-            let early = look(reader)
-                .map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error))?;
             // A server in C may have sent the NUL of its string behind its last answer.
-            if early.iter().any(|byte| *byte != 0) {
-                let reason = "the server had said something before it was asked";
-                return Err(io::Error::new(ErrorKind::ConnectionAborted, reason));
+            if look(reader)?.iter().any(|byte| *byte != 0) {
+                return Err(aborted("the server had said something before it was asked"));
             }
             let sent = reader.get_mut().write_all(&line);
             let answer = sent.and_then(|()| read_reply(reader));
@@ -128,14 +123,12 @@ impl Session {
                 ErrorKind::ConnectionAborted => io::Error::new(ErrorKind::ConnectionReset, error),
                 _ => error,
             })?;
-            match answer.unwrap_or_default() {
-                line if line.end.is_some() => Ok(line.bytes),
-                half => {
-                    let closed =
-                        io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer");
-                    Err(cut_off(closed, half.bytes.len()))
-                }
+            let Line { bytes, end } = answer.unwrap_or_default();
+            if end.is_none() {
+                let closed = io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer");
+                return Err(cut_off(closed, bytes.len()));
             }
+            Ok(bytes)
         })
     }
 
@@ -146,32 +139,24 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// An error means that nothing was sent: [`ConnectionAborted`](ErrorKind::ConnectionAborted) if
-    /// the server has closed or has said more than [`MAX_LINE_LENGTH`] bytes, the connection's failure,
-    /// or an earlier step's. The session ends.
+    /// An error means that nothing was sent, and the session ends:
+    /// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server has closed, in order or not, or has
+    /// said more than [`MAX_LINE_LENGTH`] bytes, or an earlier step's failure.
     pub fn ready(self) -> io::Result<Ready> {
         let mut reader = self.stream.into_inner()?;
         reader.get_mut().deadline.renew();
         let early = look(&mut reader);
         let mut connection = reader.into_inner();
-        match early {
-            Ok(early) => Ok(Ready { early, connection }),
-            Err(error) => {
-                connection.close();
-                Err(error)
-            }
-        }
+        let early = early.inspect_err(|_| _ = connection.close())?;
+        Ok(Ready { early, connection })
     }
 
     /// Makes an orderly close without a message: half-closes, and reads until the server has closed,
     /// too, for 0.75 seconds at most. If a session is only dropped, what the server still sends is
     /// answered with a reset. After a failure, this only drops the session.
     pub fn close(self) {
-        if let Ok(reader) = self.stream.into_inner() {
-            let mut connection = reader.into_inner();
-            connection.deadline.renew();
-            connection.close();
-        }
+        // If `ready` finds that the server has closed, it has closed, too.
+        let _ = self.ready().map(|mut ready| ready.connection.close());
     }
 }
 
@@ -180,8 +165,7 @@ impl Session {
 /// itself (RFC 9293, section 3.5, simultaneous open). It would echo the line, and then give a receipt.
 fn refuse_itself(mut connection: Connection) -> io::Result<Connection> {
     // The address that was asked for says nothing: 0.0.0.0 reaches 127.0.0.1.
-    let own = connection.socket.local_addr().ok();
-    if own.is_none() || own != connection.socket.peer_addr().ok() {
+    if connection.socket.peer_addr().ok() != Some(connection.socket.local_addr()?) {
         return Ok(connection);
     }
     // If this were closed in order, its port would be taken for a minute (TIME_WAIT), and a server could not
@@ -200,14 +184,18 @@ fn look(reader: &mut BufReader<Connection>) -> io::Result<Vec<u8>> {
     // connection makes the socket wait again.
     socket.set_nonblocking(true)?;
     let mut stream = socket.take(MAX_LINE_LENGTH as u64 + 1);
-    let reason = match stream.read_to_end(&mut early) {
-        Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-        _ if early.len() > MAX_LINE_LENGTH => "the server had said too much",
-        Ok(_) => "the server had closed",
+    match stream.read_to_end(&mut early) {
+        _ if early.len() > MAX_LINE_LENGTH => Err(aborted("the server had said too much")),
+        Ok(_) => Err(aborted("the server had closed")),
         // The stream has not ended: the server waits for us.
-        Err(_) => return Ok(early),
-    };
-    Err(io::Error::new(ErrorKind::ConnectionAborted, reason))
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(early),
+        Err(error) => Err(aborted(error)),
+    }
+}
+
+/// The error of a step that has sent nothing, because the conversation had come to an end before.
+fn aborted(reason: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+    io::Error::new(ErrorKind::ConnectionAborted, reason)
 }
 
 /// A connection on which nothing has been sent, just before the message is.
@@ -265,11 +253,10 @@ impl Replies {
     /// replies along: a socket reports a failure only once, and then looks as if it had been closed in
     /// order.
     pub fn receive(mut self) -> io::Result<Option<(Vec<u8>, Self)>> {
-        if let Some(reply) = read_reply(&mut self.reader)? {
-            return Ok(Some((reply.bytes, self)));
+        match read_reply(&mut self.reader)? {
+            Some(reply) => Ok(Some((reply.bytes, self))),
+            None => self.confirm().map(|()| None),
         }
-        self.confirm()?;
-        Ok(None)
     }
 
     /// Waits for the receipt, and throws away the replies before it.
@@ -305,10 +292,7 @@ impl Replies {
         }
         // Was there a reset? `read` does not report one that came after the end of the stream
         // (socket(7), SO_ERROR).
-        match socket.take_error()? {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        socket.take_error()?.map_or(Ok(()), Err)
     }
 }
 

@@ -134,14 +134,13 @@ impl Session {
     /// After a failure there is nothing to give a receipt for, and the session is only dropped.
     #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
     pub fn close(self) -> usize {
-        let Ok(reader) = self.stream.into_inner() else {
-            return 0;
-        };
-        let ignored = reader.buffer().len();
-        let mut unread = reader.into_inner();
-        // First take the line from the system. If that fails, the connection is gone.
-        let _ = unread.take_peeked();
-        ignored + unread.connection.close()
+        self.stream.into_inner().map_or(0, |reader| {
+            let ignored = reader.buffer().len();
+            let mut unread = reader.into_inner();
+            // First take the line from the system. If that fails, the connection is gone.
+            let _ = unread.take_peeked();
+            ignored + unread.connection.close()
+        })
     }
 }
 
