@@ -7,6 +7,8 @@ use std::io::{self, BufRead, ErrorKind, Write};
 /// Without a limit, a peer that never ends its line would fill the memory.
 pub const MAX_LINE_LENGTH: usize = 65_536;
 
+const TOO_LONG: &str = "the line is longer than 65536 bytes";
+
 /// A line, as [`read_line`] found it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Line {
@@ -61,17 +63,10 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
         let piece = match reader.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(cut_off(error, bytes.len())),
+            Ok([]) => break,
             Ok(piece) => piece,
         };
-        if piece.is_empty() {
-            break;
-        }
-        let mut length = None;
-        // Most pieces of a long line hold no end. `contains` finds that out many bytes at a time,
-        // while `position` looks at each byte.
-        if piece.contains(&b'\n') || piece.contains(&0) {
-            length = piece.iter().position(|byte| matches!(byte, b'\n' | 0));
-        }
+        let length = piece.iter().position(|byte| matches!(byte, b'\n' | 0));
         let (text, rest) = piece.split_at(length.unwrap_or(piece.len()));
         bytes.extend_from_slice(text);
         end = rest.first().copied();
@@ -83,7 +78,7 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
         bytes.pop();
     }
     if bytes.len() > MAX_LINE_LENGTH {
-        return Err(io::Error::new(ErrorKind::InvalidData, too_long()));
+        return Err(io::Error::new(ErrorKind::InvalidData, TOO_LONG));
     }
     let is_line = end.is_some() || !bytes.is_empty();
     Ok(is_line.then_some(Line { bytes, end }))
@@ -99,10 +94,6 @@ pub(crate) fn cut_off(error: io::Error, received: usize) -> io::Error {
     io::Error::new(error.kind(), reason)
 }
 
-fn too_long() -> String {
-    format!("the line is longer than {MAX_LINE_LENGTH} bytes")
-}
-
 /// Refuses a text that would not arrive as it is. Whatever sends a line asks this first.
 ///
 /// # Errors
@@ -111,10 +102,10 @@ fn too_long() -> String {
 /// two lines; a CR at its end, which would be dropped; or more than [`MAX_LINE_LENGTH`] bytes.
 pub fn check_line(text: &[u8]) -> io::Result<()> {
     let reason = match text {
-        _ if text.contains(&0) => "a NUL in the line would end it early".into(),
-        _ if text.contains(&b'\n') => "an LF in the line would end it early".into(),
-        [.., b'\r'] => "a CR at the end would be dropped".into(),
-        _ if text.len() > MAX_LINE_LENGTH => too_long(),
+        _ if text.contains(&0) => "a NUL in the line would end it early",
+        _ if text.contains(&b'\n') => "an LF in the line would end it early",
+        [.., b'\r'] => "a CR at the end would be dropped",
+        _ if text.len() > MAX_LINE_LENGTH => TOO_LONG,
         _ => return Ok(()),
     };
     Err(io::Error::new(ErrorKind::InvalidInput, reason))

@@ -9,11 +9,8 @@ use std::io::{self, Write};
 ///
 /// The failure of `output`.
 pub fn show(output: impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
-    if on_terminal {
-        write_whole(output, escape(line).as_bytes())
-    } else {
-        write_whole(output, line)
-    }
+    let escaped = on_terminal.then(|| escape(line).into_bytes());
+    write_whole(output, escaped.as_deref().unwrap_or(line))
 }
 
 /// Writes a line to a log. It is always escaped, because it may quote an argument, which can hold

@@ -2,8 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const SECONDS_PER_DAY: u64 = 86_400;
-
 /// A time in UTC, to the second, as RFC 3339 writes it: `2026-11-26T02:17:45Z`. A time before 1970 is
 /// shown as the beginning of 1970.
 ///
@@ -14,7 +12,7 @@ pub fn timestamp(time: SystemTime) -> String {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since_1970.as_secs();
     // The days since 0000-03-01.
-    let z = seconds / SECONDS_PER_DAY + 719_468;
+    let z = seconds / 86_400 + 719_468;
     // 400 years always have 146,097 days: an era.
     let (era, day_of_era) = (z / 146_097, z % 146_097);
     let year_of_era =
