@@ -60,29 +60,22 @@ pub fn parse_timeout(seconds: &str) -> Result<Duration, &'static str> {
 ///
 /// What the argument must be instead.
 pub fn parse_host(host: &str) -> Result<String, &'static str> {
-    if host.is_empty() {
-        return Err("must not be empty");
-    }
     // A link-local address names its interface after a percent sign (RFC 4007, section 11).
     let (address, interface) = host.split_once('%').unwrap_or((host, ""));
     let ipv6 = address.parse::<Ipv6Addr>();
-    let has_port = address.contains(':') && ipv6.is_err();
-    if has_port || interface.contains(':') || host.contains(['[', ']']) {
-        return Err("must be a host alone, without brackets; its port goes to --port");
-    }
-    if ipv6.is_ok_and(|ip| ip.is_unicast_link_local()) && interface.trim_matches('0').is_empty() {
-        return Err("a link-local address needs its interface, as in fe80::1%eth0");
-    }
-    // A part of an IPv4 address may be decimal, octal or hexadecimal (inet(3)).
-    let is_number = |part: &str| match part.to_lowercase().strip_prefix("0x") {
-        Some(digits) => digits.bytes().all(|digit| digit.is_ascii_hexdigit()),
-        None => part.bytes().all(|digit| digit.is_ascii_digit()),
-    };
-    let is_octal = |part: &str| {
-        part.len() > 1 && part.starts_with('0') && part.bytes().all(|digit| digit.is_ascii_digit())
-    };
-    if host.split('.').all(is_number) && host.split('.').any(is_octal) {
-        return Err("must not have a part that begins with 0: the system would read 010 as 8");
-    }
-    Ok(host.into())
+    let has_port = address.contains([':', '[', ']']) && ipv6.is_err() || interface.contains(':');
+    let is_link_local = ipv6.is_ok_and(|ip| ip.is_unicast_link_local());
+    let lacks_interface = is_link_local && interface.trim_matches('0').is_empty();
+    // If each part begins with a digit, it is an IPv4 address, whose parts may be octal (inet(3)).
+    let is_digit = |character: char| character.is_ascii_digit();
+    let is_ipv4 = host.split('.').all(|part| part.starts_with(is_digit));
+    let is_octal = |part: &str| part != "0" && part.starts_with('0') && part.chars().all(is_digit);
+    let has_octal = is_ipv4 && host.split('.').any(is_octal);
+    Err(match host {
+        "" => "must not be empty",
+        _ if has_port => "must be a host alone, without brackets; its port goes to --port",
+        _ if lacks_interface => "a link-local address needs its interface, as in fe80::1%eth0",
+        _ if has_octal => "must not have a part that begins with 0: 010 would be read as 8",
+        _ => return Ok(host.into()),
+    })
 }
