@@ -1,6 +1,7 @@
 //! `greet-client`: prints a server's greeting and sends one line from standard input.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::ErrorKind::{ConnectionAborted, WouldBlock};
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::{process::ExitCode, time::Duration};
 
@@ -52,10 +53,8 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match exchange(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(status) => status,
-    }
+    let failure = exchange(&Options::parse()).err();
+    failure.unwrap_or(ExitCode::SUCCESS)
 }
 
 /// The five steps of a TCP client. A failure is reported where it happens, and returned as the exit
@@ -90,7 +89,7 @@ fn exchange(options: &Options) -> Result<(), ExitCode> {
     };
     if let Some(reply) = &options.reply {
         let answer = session.ask(&line).map_err(|error| match error.kind() {
-            ErrorKind::ConnectionAborted => try_again(error),
+            ConnectionAborted => try_again(error),
             _ => no_receipt(error),
         })?;
         // The reply is the receipt, so nothing is left to wait for: dropping the session closes it.
@@ -137,14 +136,13 @@ fn fail(status: u8, fate: &str, error: &anyhow::Error) -> ExitCode {
 /// Connects to a host as it was typed.
 fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> {
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    let session = Session::connect(&addresses[..], timeout);
     // std does not parse an address with its interface, such as `fe80::1%eth0`, as an `IpAddr`.
     let is_address = host.parse::<IpAddr>().is_ok() || host.contains('%');
     match addresses[..] {
         // The error of several addresses names them. That of a single address does not, so this does,
         // unless the user typed the address.
-        [only] if !is_address => session.with_context(|| only.ip()),
-        _ => Ok(session?),
+        [only] if !is_address => Session::connect(only, timeout).with_context(|| only.ip()),
+        _ => Ok(Session::connect(&addresses[..], timeout)?),
     }
 }
 
@@ -163,9 +161,7 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, ExitCode> {
     let status = match &line {
         // Standard input is in non-blocking mode, and empty for the moment. If a part of the line had come,
         // the error is not the system's own. Another try would then send the rest as if it were a line.
-        Err(error) if error.kind() == ErrorKind::WouldBlock && error.raw_os_error().is_some() => {
-            try_again
-        }
+        Err(error) if error.kind() == WouldBlock && error.raw_os_error().is_some() => try_again,
         _ => refuse,
     };
     let line = line.context("standard input").map_err(status)?;
@@ -183,9 +179,8 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, ExitCode> {
 
 /// Prints a line from the server.
 fn print(line: &[u8]) -> anyhow::Result<()> {
-    let stdout = io::stdout();
-    let on_terminal = stdout.is_terminal();
-    terminal::show(stdout, on_terminal, line).context("cannot write to standard output")
+    terminal::show(io::stdout(), io::stdout().is_terminal(), line)
+        .context("cannot write to standard output")
 }
 
 /// Tells something to the person at the keyboard. If standard input is not a terminal, nobody sits there.

@@ -6,12 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, error::ErrorKind::ValueValidation};
 use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_line};
 use greet::arguments::{parse_port, parse_timeout};
-
-use greet::server::{self, Session};
-use greet::{line::Line, terminal, timestamp::timestamp};
+use greet::{line::Line, server, terminal, timestamp::timestamp};
 
 /// The greeting of the tutorial that this program comes from.
 const DEFAULT_GREETING: &str = "Connect succeed. Please send a message to me";
@@ -35,9 +33,10 @@ struct Options {
     #[arg(verbatim_doc_comment)]
     bind: String,
 
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    #[arg(help = format!("One line; {PEER} becomes the client's IP [default:\n{DEFAULT_GREETING}]"))]
-    #[arg(default_value = DEFAULT_GREETING, hide_default_value = true)]
+    /// One line; {peer} becomes the client's IP [default:
+    /// Connect succeed. Please send a message to me]
+    #[arg(short, long, value_name = "TEXT", default_value = DEFAULT_GREETING, verbatim_doc_comment)]
+    #[arg(allow_hyphen_values = true, hide_default_value = true)]
     greeting: String,
 
     /// The longest one client may hold the server, from
@@ -69,15 +68,10 @@ fn main() -> ExitCode {
     let longest_address = Ipv6Addr::from_bits(u128::MAX).to_string();
     if let Err(reason) = parse_line(&options.greeting.replace(PEER, &longest_address)) {
         let reason = format!("invalid value for '--greeting <TEXT>': {reason}");
-        Options::command()
-            .error(clap::error::ErrorKind::ValueValidation, reason)
-            .exit();
+        Options::command().error(ValueValidation, reason).exit();
     }
-    if let Err(error) = serve(&options) {
-        log(&format!("greet-server: {error:#}"));
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let served = serve(&options).inspect_err(|error| log(&format!("greet-server: {error:#}")));
+    ExitCode::from(u8::from(served.is_err()))
 }
 
 /// The seven steps of a TCP server.
@@ -95,7 +89,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     while options.messages != Some(shown) {
         // 4. accept
         let (socket, address) = server::accept(&listener, log);
-        let mut session = Session::new(socket, options.timeout);
+        let mut session = server::Session::new(socket, options.timeout);
         let peer = address.to_string();
         log(&format!("{peer} connected"));
 
@@ -130,24 +124,19 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 
 /// What the log says of a client that has left a message.
 fn describe(message: &Line, ignored: usize, is_replied: bool) -> String {
-    let length = message.bytes.len();
-    let more = match ignored {
-        0 => String::new(),
-        _ => format!(", {ignored} more ignored"),
-    };
+    let more = (ignored > 0).then(|| format!(", {ignored} more ignored"));
+    let more = more.unwrap_or_default();
     let end = message.end.map_or(", without a line end", |_| "");
     let reply = if is_replied { "" } else { ", without a reply" };
-    format!("{length} bytes received{more}{end}{reply}")
+    format!("{} bytes received{more}{end}{reply}", message.bytes.len())
 }
 
 /// Whether the client was gone before a byte of a message came, as after a health check. If bytes had come,
 /// the error says how many, and is no longer the system's own.
 fn has_left(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    match error.kind() {
-        BrokenPipe | ConnectionAborted | ConnectionReset => error.raw_os_error().is_some(),
-        _ => false,
-    }
+    let losses = [BrokenPipe, ConnectionAborted, ConnectionReset];
+    losses.contains(&error.kind()) && error.raw_os_error().is_some()
 }
 
 fn log(line: &str) {
