@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use greet::arguments::{parse_host, parse_timeout};
 
-use crate::programs::{Program, SERVER, Server, client_to, piped, run, run_client};
+use crate::programs::{SERVER, Server, client_to, piped, run, run_client};
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
 
@@ -25,7 +25,7 @@ fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
 fn takes_the_longest_timeout_and_the_shortest_ends_a_silent_client() {
     let server = Server::start(&["--timeout", "1000000"]);
     let client = run(client_to(server.port).args(["-t", "1000000"]), b"hi\n");
-    assert!(client.status.success(), "{client:?}");
+    client.assert_status(0);
     let server = Server::start(&["--timeout", "0.001"]);
     let client = server.connect();
     assert_eq!(server.ending_of(&client), "failed: timed out after 1ms");
@@ -46,13 +46,7 @@ fn a_host_is_a_host_without_a_port() {
         assert!(reason.ends_with("its port goes to --port"), "{host}");
     }
     assert_eq!(parse_host(""), Err("must not be empty"));
-    for host in [
-        "0177.0.0.1",
-        "127.0.0.01",
-        "127.00.0.1",
-        "010",
-        "0177.0.0.0X1",
-    ] {
+    for host in "0177.0.0.1 127.0.0.01 127.00.0.1 010 0177.0.0.0X1".split(' ') {
         parse_host(host).expect_err(host);
     }
     for host in ["fe80::1", "febf::1", "fe80::1%", "fe80::1%0"] {
@@ -67,66 +61,57 @@ const TIMEOUT: &str = "'--timeout <SECONDS>': must be a number of seconds from 0
 #[track_caller]
 fn assert_refuses(program: &str, option: &str, values: &[&str], culprit: &str) {
     for value in values {
-        let finished = Program::start(piped(program).args([option, value])).end();
-        assert_eq!(finished.status.code(), Some(2), "{value}: {finished:?}");
+        let finished = run(piped(program).args([option, value]), b"");
+        finished.assert_left(2, "");
         assert!(finished.stderr.starts_with("error: "), "{finished:?}");
         assert!(finished.stderr.contains(culprit), "{culprit}: {finished:?}");
         assert!(finished.stderr.len() < 1_000, "all is quoted");
-        assert_eq!(finished.stdout, "");
     }
 }
 
 #[test]
 fn the_server_refuses_bad_arguments_and_says_which() {
+    let refuses =
+        |option, values: &[&str], culprit| assert_refuses(SERVER, option, values, culprit);
+    refuses(
+        "-g",
+        &["two\nlines"],
+        "'--greeting <TEXT>': an LF in the line",
+    );
+    refuses("-g", &["line\r"], "'--greeting <TEXT>': a CR at the end");
     let too_long = "{peer}".repeat(1_680) + &"x".repeat(17);
-    let texts = [
-        ("two\nlines", "an LF in the line would end it early\n"),
-        ("line\r", "a CR at the end would be dropped\n"),
-        (&too_long, "the line is longer than 65536 bytes\n"),
-    ];
-    for (text, reason) in texts {
-        assert_refuses(
-            SERVER,
-            "-g",
-            &[text],
-            &format!("--greeting <TEXT>': {reason}"),
-        );
-    }
-    assert_refuses(SERVER, "-r", &["two\nlines"], "'--reply <TEXT>': an LF");
-    assert_refuses(SERVER, "-t", &["0", "-1", "-inf", "-.5"], TIMEOUT);
+    refuses(
+        "-g",
+        &[&too_long],
+        "'--greeting <TEXT>': the line is longer",
+    );
+    refuses("-r", &["two\nlines"], "'--reply <TEXT>': an LF");
+    refuses("-t", &["0", "-1", "-inf", "-.5"], TIMEOUT);
     let port = "'--port <PORT>': must be a port from 0 to 65535\n";
-    assert_refuses(SERVER, "-p", &["65536", "-1", "1.5", "http", ""], port);
-    assert_refuses(SERVER, "-b", &["[::1]:65432"], "'--bind <HOST>': must be");
-    assert_refuses(SERVER, "-b", &[""], "'--bind <HOST>': must not be empty");
-    assert_refuses(SERVER, "-b", &["0177.0.0.1"], "part that begins with 0");
-    assert_refuses(SERVER, "-b", &["fe80::1"], "as in fe80::1%eth0\n");
+    refuses("-p", &["65536", "-1", "1.5", "http", ""], port);
+    refuses("-b", &["[::1]:65432"], "'--bind <HOST>': must be");
+    refuses("-b", &[""], "'--bind <HOST>': must not be empty");
+    refuses("-b", &["0177.0.0.1"], "part that begins with 0");
+    refuses("-b", &["fe80::1"], "as in fe80::1%eth0\n");
     let messages = "'--messages <N>': must be a whole number from 1 to 18446744073709551615\n";
-    assert_refuses(SERVER, "-n", &["0", "-1", "many"], messages);
-    assert_refuses(SERVER, "-p0", &["extra"], "unexpected argument 'extra'");
+    refuses("-n", &["0", "-1", "many"], messages);
+    refuses("-p0", &["extra"], "unexpected argument 'extra'");
 }
 
 #[test]
 fn the_client_refuses_bad_arguments_and_says_which() {
-    assert_refuses(CLIENT, "--timeout", &["0", "-1", "-inf", "-.5"], TIMEOUT);
+    let refuses =
+        |option, values: &[&str], culprit| assert_refuses(CLIENT, option, values, culprit);
+    refuses("--timeout", &["0", "-1", "-inf", "-.5"], TIMEOUT);
     let port = "'--port <PORT>': must be a port from 1 to 65535\n";
-    assert_refuses(CLIENT, "-p", &["65536", "-1", "0", "", "http"], port);
-    assert_refuses(CLIENT, "-rline\r", &["host"], "'--reply <TEXT>': a CR");
-    assert_refuses(
-        CLIENT,
-        "--reply=thanks",
-        &["--check"],
-        "cannot be used with",
-    );
-    assert_refuses(
-        CLIENT,
-        "--port=1",
-        &["0177.0.0.1"],
-        "part that begins with 0",
-    );
-    assert_refuses(CLIENT, "--port=1", &["fe80::1"], "as in fe80::1%eth0\n");
-    assert_refuses(CLIENT, "--port=1", &["[::1]:65432"], "'<HOST>': must be");
-    assert_refuses(CLIENT, "--port=1", &[""], "'<HOST>': must not be empty");
-    assert_refuses(CLIENT, "--port", &["1"], "  <HOST>\n");
+    refuses("-p", &["65536", "-1", "0", "", "http"], port);
+    refuses("-rline\r", &["host"], "'--reply <TEXT>': a CR");
+    refuses("--reply=thanks", &["--check"], "cannot be used with");
+    refuses("-p1", &["0177.0.0.1"], "part that begins with 0");
+    refuses("-p1", &["fe80::1"], "as in fe80::1%eth0\n");
+    refuses("-p1", &["[::1]:65432"], "'<HOST>': must be");
+    refuses("-p1", &[""], "'<HOST>': must not be empty");
+    refuses("--port", &["1"], "  <HOST>\n");
 }
 
 #[test]
@@ -146,8 +131,8 @@ fn a_host_that_was_typed_gives_the_terminal_no_orders() {
     // No name has an empty part, so no name server is asked.
     let host = "\u{7}bell..invalid";
     for (program, option) in [(SERVER, "--bind"), (CLIENT, "--")] {
-        let finished = Program::start(piped(program).args([option, host])).end();
-        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        let finished = run(piped(program).args([option, host]), b"");
+        finished.assert_status(1);
         let name = "\\u{7}bell..invalid port 65432: ";
         assert!(finished.stderr.contains(name), "{finished:?}");
     }
@@ -162,9 +147,9 @@ fn help_fits_80_columns_and_the_programs_agree_on_the_port() {
             "Usage: {name}| [OPTIONS]|-p, --port <PORT> |[default: 65432]\n\
              |-t, --timeout <SECONDS> |[default: 60]\n|Exit status:|{own}"
         );
-        let run = |option| Program::start(piped(program).arg(option)).end();
+        let run = |option| run(piped(program).arg(option), b"");
         let help = run("--help");
-        assert!(help.status.success());
+        help.assert_status(0);
         for part in parts.split('|') {
             assert!(help.stdout.contains(part), "{part} in {}", help.stdout);
         }

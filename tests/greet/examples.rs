@@ -7,16 +7,16 @@ use std::{thread, time::Duration};
 
 use crate::peers::{
     ClosedPort, drip, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
-    serve_once, wait_for_byte,
+    serve_once, wait_for_byte, write,
 };
 #[cfg(not(windows))]
 use crate::programs::run_client;
 #[cfg(target_os = "linux")]
 use crate::programs::server_command;
-use crate::programs::{Finished, PATIENCE, Program, Server, example, run};
+use crate::programs::{Finished, PATIENCE, Server, example, run};
 
-fn start(name: &str) -> Server {
-    Server::start_by(example(name).arg("127.0.0.1:0"))
+fn start(name: &str, seconds: &[&str]) -> Server {
+    Server::start_by(example(name).arg("127.0.0.1:0").args(seconds))
 }
 
 #[track_caller]
@@ -25,21 +25,22 @@ fn talk(port: u16, typed: &str) -> Finished {
     run(example("talk").arg(address), typed.as_bytes())
 }
 
-/// The program must have failed with one line, whatever it was told about backtraces.
+/// The program must have failed with one line behind its log, whatever it was told about backtraces.
 #[track_caller]
-fn assert_failed(finished: &Finished, reason: &str) {
-    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    let line = finished.stderr.lines().last().unwrap();
-    assert!(line.contains(reason), "{finished:?}");
+fn assert_failed(finished: &Finished, log: usize, reason: &str) {
+    finished.assert_status(1);
+    let last = finished.stderr.lines().nth(log).unwrap();
+    assert!(last.contains(reason), "{finished:?}");
+    assert_eq!(finished.stderr.lines().count(), log + 1, "{finished:?}");
 }
 
 /// Sends some bytes, and receives as many.
 #[track_caller]
-fn assert_echoes(mut client: &TcpStream, bytes: &[u8]) {
-    let mut echoed = vec![0; bytes.len()];
-    client.write_all(bytes).unwrap();
-    client.read_exact(&mut echoed).unwrap();
-    assert_eq!(echoed, bytes);
+fn assert_answers(mut client: &TcpStream, bytes: &[u8], answer: &[u8]) {
+    let mut answered = vec![0; answer.len()];
+    write(client, bytes);
+    client.read_exact(&mut answered).unwrap();
+    assert_eq!(answered, answer);
 }
 
 /// Skips the lines of the log up to one that ends so.
@@ -50,10 +51,10 @@ fn wait_for_log(server: &Server, ending: &str) {
 
 #[test]
 fn the_echo_answers_bytes_without_a_line_end_until_the_half_close() {
-    let echo = start("echo");
+    let echo = start("echo", &[]);
     let client = echo.connect();
     for bytes in [&b"hello"[..], b"two words\n\0", "你好".as_bytes(), &[0xff]] {
-        assert_echoes(&client, bytes);
+        assert_answers(&client, bytes, bytes);
     }
     assert_eq!(send(&client, b"the end").unwrap(), b"the end");
     wait_for_log(&echo, " 5 bytes received");
@@ -62,36 +63,32 @@ fn the_echo_answers_bytes_without_a_line_end_until_the_half_close() {
 
 #[test]
 fn the_echo_serves_the_next_client_though_one_resets_or_drips() {
-    let echo = Server::start_by(example("echo").args(["127.0.0.1:0", "0.5"]));
-    let mut client = echo.connect();
-    client.write_all(b"some bytes").unwrap();
+    let echo = start("echo", &["0.5"]);
+    let client = echo.connect();
+    write(&client, b"some bytes");
     reset_after(client, b"").unwrap();
     drip(&echo.connect(), b".");
     wait_for_log(&echo, " failed: timed out after 500ms");
-    assert_echoes(&echo.connect(), b"next");
+    assert_answers(&echo.connect(), b"next", b"next");
 }
 
 #[test]
 fn a_person_talks_to_the_echo_until_exit_or_the_end_of_input() {
-    let echo = start("echo");
+    let echo = start("echo", &[]);
     for typed in ["hello\n\ntwo words\nexit\nnot sent\n", "hello\n\ntwo words"] {
         let talk = talk(echo.port, typed);
-        assert_eq!(talk.stdout, "hello\n\ntwo words\n");
-        assert!(talk.status.success(), "{talk:?}");
-        assert_eq!(
-            talk.stderr,
-            format!("connected to 127.0.0.1:{}\n", echo.port)
-        );
+        talk.assert_left(0, "hello\n\ntwo words\n");
+        let connected = format!("connected to 127.0.0.1:{}\n", echo.port);
+        assert_eq!(talk.stderr, connected);
         wait_for_log(&echo, " closed");
     }
 }
 
 #[test]
 fn a_person_is_kept_alive_until_stop() {
-    let server = start("keep_alive");
+    let server = start("keep_alive", &[]);
     let talk = talk(server.port, "Hello Server!\nstop\nnot sent\n");
-    assert_eq!(talk.stdout, "keep alive\nstop\n");
-    assert!(talk.status.success(), "{talk:?}");
+    talk.assert_left(0, "keep alive\nstop\n");
     let connected = server.program.next_error();
     let peer = connected.strip_suffix(" connected").unwrap();
     for said in ["Hello Server!", "stop"] {
@@ -103,16 +100,15 @@ fn a_person_is_kept_alive_until_stop() {
 
 #[test]
 fn the_eleventh_client_is_served_when_one_of_ten_leaves() {
-    let server = start("keep_alive");
+    let server = start("keep_alive", &[]);
     let mut ten: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
-    for client in &mut ten {
-        client.write_all(b"Hello Server!\n").unwrap();
-        assert_eq!(read_one_line(client), b"keep alive\n");
+    for client in &ten {
+        assert_answers(client, b"Hello Server!\n", b"keep alive\n");
         server.program.next_line();
         server.program.next_error();
     }
     let eleventh = server.connect();
-    (&eleventh).write_all(b"me, too\n").unwrap();
+    write(&eleventh, b"me, too\n");
     ten.pop();
     assert!(server.program.next_error().ends_with(" closed"));
     assert!(server.program.next_error().ends_with(" connected"));
@@ -122,87 +118,76 @@ fn the_eleventh_client_is_served_when_one_of_ten_leaves() {
 #[test]
 fn a_client_that_leaves_or_is_silent_frees_its_thread() {
     // If each of these kept its thread, no thread would be left for the last.
-    let server = start("keep_alive");
+    let server = start("keep_alive", &[]);
     for _ in 0..5 {
         drop(server.connect());
         reset_after(server.connect(), b"Hello Server!\n").unwrap();
     }
-    let left = talk(server.port, "stop\n");
-    assert!(left.status.success(), "{left:?}");
+    talk(server.port, "stop\n").assert_left(0, "stop\n");
 
-    let server = Server::start_by(example("keep_alive").args(["127.0.0.1:0", "0.5"]));
-    let silent: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
-    let last = talk(server.port, "stop\n");
-    assert!(last.status.success(), "{last:?}");
-    drop(silent);
+    let server = start("keep_alive", &["0.5"]);
+    let _silent: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
+    talk(server.port, "stop\n").assert_left(0, "stop\n");
+}
+
+#[test]
+fn each_line_to_keep_alive_has_seconds_of_its_own() {
+    let server = start("keep_alive", &["2"]);
+    let client = server.connect();
+    for pause in [0, 1_100, 1_100] {
+        thread::sleep(Duration::from_millis(pause));
+        assert_answers(&client, b"Hello Server!\n", b"keep alive\n");
+    }
 }
 
 #[test]
 fn talk_fails_if_nobody_listens_or_answers() {
     let closed = ClosedPort::new();
     let refused = talk(closed.address().port(), "hello\n");
-    assert_failed(&refused, "talk: cannot connect to 127.0.0.1:");
-    assert_eq!(refused.stderr.lines().count(), 1);
+    assert_failed(&refused, 0, "talk: cannot connect to 127.0.0.1:");
 
     let peer = serve_once(|server| read_one_line(&server));
     let closed = talk(peer.port, "hello\n");
-    assert_failed(&closed, "talk: no answer: closed without an answer");
+    assert_failed(&closed, 1, "talk: no answer: closed without an answer");
     assert_eq!(peer.outcome(), b"hello\n");
 }
 
 #[test]
 fn talk_closes_in_order() {
-    let peer = serve_once(|mut server| {
+    let peer = serve_once(|server| {
         read_one_line(&server);
-        server.write_all(b"hi\n").unwrap();
+        write(&server, b"hi\n");
         let rest = read_to_end(&server).unwrap();
         // What comes behind the half-close would meet a reset if the client had only dropped its socket.
-        server.write_all(b"good bye\n").unwrap();
+        write(&server, b"good bye\n");
         (rest, read_to_end_and_close(&server))
     });
-    assert!(talk(peer.port, "hello\nexit\n").status.success());
+    talk(peer.port, "hello\nexit\n").assert_left(0, "hi\n");
     let (rest, ending) = peer.outcome();
     assert_eq!(rest, b"");
     ending.unwrap();
 }
 
 #[test]
-fn each_line_to_keep_alive_has_seconds_of_its_own() {
-    let server = Server::start_by(example("keep_alive").args(["127.0.0.1:0", "2"]));
-    let mut client = server.connect();
-    for pause in [0, 1_100, 1_100] {
-        thread::sleep(Duration::from_millis(pause));
-        client.write_all(b"Hello Server!\n").unwrap();
-        assert_eq!(read_one_line(&client), b"keep alive\n");
-    }
-}
-
-#[test]
 fn an_example_that_cannot_listen_or_is_told_nonsense_says_so() {
-    let taken = start("echo");
-    for name in ["echo", "keep_alive", "naive"] {
-        let mut command = example(name);
-        command.arg(format!("127.0.0.1:{}", taken.port));
-        let failed = Program::start(&mut command).end();
-        assert_failed(&failed, &format!("{name}: "));
-        assert_eq!(failed.stderr.lines().count(), 1, "{failed:?}");
-    }
+    let taken = start("echo", &[]);
+    let taken = format!("127.0.0.1:{}", taken.port);
     for name in ["echo", "keep_alive", "naive", "talk"] {
-        for nonsense in ["nonsense", "127.0.0.1:65536", ":8080", ""] {
-            let refused = Program::start(example(name).arg(nonsense)).end();
-            assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        if name != "talk" {
+            let failed = run(example(name).arg(&taken), b"");
+            assert_failed(&failed, 0, &format!("{name}: "));
         }
-    }
-    for name in ["echo", "keep_alive"] {
-        let refused = Program::start(example(name).args(["127.0.0.1:0", "soon"])).end();
-        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        for nonsense in ["nonsense", "127.0.0.1:65536", ":8080", ""] {
+            run(example(name).arg(nonsense), b"").assert_status(2);
+        }
+        run(example(name).args([&taken, "soon"]), b"").assert_status(2);
     }
 }
 
 /// `naive`, and `greet-server` with a short deadline.
 fn both() -> [(Server, bool); 2] {
     let greet_server = Server::start(&["--timeout", "0.5"]);
-    [(start("naive"), true), (greet_server, false)]
+    [(start("naive", &[]), true), (greet_server, false)]
 }
 
 #[test]
@@ -210,7 +195,7 @@ fn experiment_1_a_line_comes_in_pieces() {
     for (server, is_naive) in both() {
         let mut client = server.connect();
         read_one_line(&client);
-        client.write_all(b"good ").unwrap();
+        write(&client, b"good ");
         if is_naive {
             // It is taken for the whole line.
             assert_eq!(server.program.next_line(), b"good \n");
@@ -219,7 +204,7 @@ fn experiment_1_a_line_comes_in_pieces() {
             assert_eq!(server.program.next_line(), b"next\n", "it is lost");
             continue;
         }
-        client.write_all(b"morning\n").unwrap();
+        write(&client, b"morning\n");
         assert_eq!(server.program.next_line(), b"good morning\n");
     }
 }
@@ -249,10 +234,10 @@ fn experiment_3_a_client_resets() {
     for (server, is_naive) in both() {
         reset_after(server.connect(), b"").unwrap();
         if is_naive {
-            assert_failed(&server.program.end(), "naive: Connection reset by peer");
+            assert_failed(&server.program.end(), 1, "naive: Connection reset by peer");
             continue;
         }
-        server.assert_serves();
+        send(&server.connect(), b"still there?\n").unwrap();
     }
 }
 
@@ -261,28 +246,21 @@ fn experiment_3_a_client_resets() {
 fn experiment_4_the_server_closes_with_bytes_unread() {
     for (server, is_naive) in both() {
         let line = "x".repeat(300) + "\n";
-        let client = run_client(server.port, line.as_bytes());
         let status = if is_naive { 3 } else { 0 };
-        assert_eq!(client.status.code(), Some(status), "{client:?}");
+        run_client(server.port, line.as_bytes()).assert_status(status);
     }
 }
 
 #[cfg(target_os = "linux")] // /dev/full is there.
 #[test]
 fn experiment_5_the_disk_is_full() {
-    let full = || {
-        std::fs::File::options()
-            .write(true)
-            .open("/dev/full")
-            .unwrap()
-    };
     let mut naive = example("naive");
-    let naive = Server::start_by(naive.arg("127.0.0.1:0").stdout(full()));
-    let server = Server::start_by(server_command().stdout(full()));
+    naive.arg("127.0.0.1:0");
     // The naive server dies, the line is lost, and its client is told that all is well.
-    for (server, status) in [(naive, 0), (server, 3)] {
-        let client = run_client(server.port, b"hello\n");
-        assert_eq!(client.status.code(), Some(status), "{client:?}");
-        assert_failed(&server.program.end(), "No space left on device");
+    for (mut server, status) in [(naive, 0), (server_command(), 3)] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let server = Server::start_by(server.stdout(full.unwrap()));
+        run_client(server.port, b"hello\n").assert_status(status);
+        assert_failed(&server.program.end(), 1, "No space left on device");
     }
 }

@@ -2,18 +2,18 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use crate::programs::{SERVER, Server, client_command, piped, run, run_client, skip};
+use crate::programs::{SERVER, Server, client_command, client_to, piped, run, run_client, skip};
 
 #[test]
-fn a_script_receives_one_line_with_messages_1() {
-    let server = Server::start(&["--messages", "1"]);
-    let client = run_client(server.port, "你好，世界\n".as_bytes());
+fn a_script_receives_one_line_with_messages_1_with_and_without_a_reply() {
     let greeting = "Connect succeed. Please send a message to me\n";
-    assert_eq!((client.status.code(), &*client.stderr), (Some(0), ""));
-    assert_eq!(client.stdout, greeting);
-    let server = server.program.end();
-    assert!(server.status.success());
-    assert_eq!(server.stdout, "你好，世界\n");
+    for (options, reply) in [(&[][..], ""), (&["--reply", "thanks"], "thanks\n")] {
+        let server = Server::start(&[&["--messages", "1"], options].concat());
+        let line = "你好，世界\n";
+        let client = run(client_to(server.port).args(options), line.as_bytes());
+        client.assert_delivered(&(greeting.to_owned() + reply));
+        server.program.end().assert_left(0, line);
+    }
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn the_first_line_alone_arrives_empty_or_of_65536_bytes() {
         ("without an end", "without an end"),
         (&longest, &longest),
     ] {
-        assert!(run_client(server.port, typed.as_bytes()).status.success());
+        run_client(server.port, typed.as_bytes()).assert_status(0);
         assert_eq!(server.program.next_line(), format!("{line}\n").as_bytes());
         assert!(server.program.next_error().ends_with(" connected"));
         // The client ends every line with an LF, whatever ended it on standard input.

@@ -18,6 +18,12 @@ pub fn wait_for_byte(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
+/// Writes some bytes, all of which must go out.
+#[track_caller]
+pub fn write(mut stream: &TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+}
+
 /// Reads one line, byte by byte, so that nothing behind it is taken.
 pub fn read_one_line(stream: &TcpStream) -> Vec<u8> {
     let mut line = Vec::new();
@@ -120,8 +126,8 @@ pub fn serve_once<T: Send + 'static>(
 }
 
 /// As a server that is not ours: greets, and reads what the client sends, to the end.
-pub fn greet_and_read_to_end(mut server: &TcpStream) -> Vec<u8> {
-    server.write_all(b"hello\n").unwrap();
+pub fn greet_and_read_to_end(server: &TcpStream) -> Vec<u8> {
+    write(server, b"hello\n");
     read_to_end(server).unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! The two programs, started as a user would start them and gone when the test is over.
 
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -29,6 +30,21 @@ pub struct Finished {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
+}
+
+impl Finished {
+    /// Fails unless the program ended with this status.
+    #[track_caller]
+    pub fn assert_status(&self, status: i32) {
+        assert_eq!(self.status.code(), Some(status), "{self:?}");
+    }
+
+    /// Fails unless the program ended with this status, and has printed this.
+    #[track_caller]
+    pub fn assert_left(&self, status: i32, stdout: &str) {
+        self.assert_status(status);
+        assert_eq!(self.stdout, stdout);
+    }
 }
 
 /// A standard stream that a program writes to.
@@ -194,38 +210,24 @@ pub fn piped(program: &str) -> Command {
     command
 }
 
-/// One of the tutorials' other systems, to be started. `cargo test NAME` and `cargo test --test greet` build
-/// no examples, so that they might be those of yesterday.
+/// One of the tutorials' other systems, to be started.
 pub fn example(name: &str) -> Command {
     static BUILT: OnceLock<()> = OnceLock::new();
     let programs = Path::new(SERVER).parent().unwrap();
-    BUILT.get_or_init(|| build_examples(programs));
+    // `cargo test` builds the examples, but `cargo test NAME` does not: they might be those of yesterday.
+    if programs.ends_with("target/debug") {
+        BUILT.get_or_init(|| {
+            let mut cargo = Command::new(env!("CARGO"));
+            let built = cargo
+                .args(["build", "--examples", "--offline", "--quiet"])
+                .status();
+            assert!(built.unwrap().success());
+        });
+    }
     let example = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let mut command = piped(programs.join("examples").join(example).to_str().unwrap());
     command.env("RUST_BACKTRACE", "1"); // A failure is one line all the same.
     command
-}
-
-/// Builds the examples as the programs in this folder were built: `target/[TRIPLE/]PROFILE`.
-fn build_examples(programs: &Path) {
-    // Built on another system, as for Wine: its cargo cannot be run here, and has built everything.
-    if cfg!(windows) && !env!("CARGO").ends_with(".exe") {
-        return;
-    }
-    let name = |folder: &Path| folder.file_name().unwrap().to_str().unwrap().to_owned();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--examples", "--offline", "--locked", "--quiet"]);
-    let profile = name(programs);
-    let profile = if profile == "debug" { "dev" } else { &profile };
-    cargo.args(["--profile", profile]);
-    let mut target = programs.parent().unwrap();
-    if !target.join(".rustc_info.json").exists() {
-        cargo.args(["--target", &name(target)]);
-        target = target.parent().unwrap();
-    }
-    let built = cargo.arg("--target-dir").arg(target).output().unwrap();
-    let errors = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{errors}");
 }
 
 /// `greet-server` on a free port of the loopback interface, to be started.
@@ -299,23 +301,11 @@ impl Server {
     /// How this client ended, by the next two lines of the log.
     #[track_caller]
     pub fn ending_of(&self, client: &TcpStream) -> String {
-        self.ending_of_address(client.local_addr().unwrap())
-    }
-
-    /// As [`ending_of`](Self::ending_of), for a client that is gone.
-    #[track_caller]
-    pub fn ending_of_address(&self, address: SocketAddr) -> String {
+        let address = client.local_addr().unwrap();
         assert_eq!(self.program.next_error(), format!("{address} connected"));
         let ending = self.program.next_error();
         let ending = ending.strip_prefix(&format!("{address} "));
         ending.expect("the same client").into()
-    }
-
-    /// Fails unless the server takes a message just now, behind everything that came before.
-    #[track_caller]
-    pub fn assert_serves(&self) {
-        let finished = run_client(self.port, b"still there?\n");
-        assert!(finished.status.success(), "{finished:?}");
     }
 }
 
@@ -337,12 +327,39 @@ pub fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
+/// Tries something until it is met in time, which a busy machine may miss, but not every time. Fails with what
+/// the last try was.
+#[track_caller]
+pub fn try_until<T: Debug>(mut attempt: impl FnMut() -> T, is_met: impl Fn(&T) -> bool) -> T {
+    for _ in 1..20 {
+        let outcome = attempt();
+        if is_met(&outcome) {
+            return outcome;
+        }
+    }
+    let last = attempt();
+    assert!(is_met(&last), "{last:?}");
+    last
+}
+
 /// Says that a test did nothing, and why. The harness would keep what `eprintln!` writes to itself.
 pub fn skip(reason: &str) {
     let test = thread::current();
     let test = test.name().unwrap_or("a test");
     let _ = writeln!(io::stderr(), "{test} was left out: {reason}");
 }
+
+/// What a test needs. If this system does not have it, the test ends here.
+macro_rules! or_skip {
+    ($needed:expr) => {
+        match $needed {
+            Some(needed) => needed,
+            None => return,
+        }
+    };
+}
+#[cfg(target_os = "linux")]
+pub(crate) use or_skip;
 
 /// A file or folder of the test's own, gone when the test is over.
 pub struct TempPath(pub PathBuf);

@@ -1,7 +1,8 @@
 //! The two README.md, held to their word: what they link is there, and what they state is so.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::programs::{SERVER, client_command, piped, run};
 
@@ -47,54 +48,30 @@ fn every_link_leads_to_what_it_names() {
     }
 }
 
-/// The source of all tests in a folder, and in those below it.
-fn tests_in(folder: PathBuf) -> String {
-    let entries = fs::read_dir(folder).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    let source = |path: PathBuf| {
-        if path.is_dir() {
-            tests_in(path)
-        } else {
-            read(path)
-        }
-    };
-    paths.map(source).collect()
-}
-
 #[test]
-fn every_test_they_name_is_there() {
-    let tests = tests_in("tests/greet".into());
+fn every_test_they_name_is_there_and_every_test_has_a_row() {
+    let files = fs::read_dir("tests/greet").unwrap();
+    let tests: String = files.map(|file| read(file.unwrap().path())).collect();
+    // Parts of names stand in brackets: (`one`, `another`)
     let page = read("src/README.md").replace('\n', " ");
-    // Names stand in brackets: (`one`, `another`)
     let groups = page.split("(`").skip(1);
-    let names = groups.flat_map(|group| group.split(')').next().unwrap().split('`').step_by(2));
-    let names: Vec<&str> = names.filter(|name| name.contains('_')).collect();
-    assert!(names.len() > 20);
-    let functions = tests.lines().filter(|line| line.contains("fn "));
-    let functions: Vec<&str> = functions.collect();
-    for name in names {
-        let is_there = functions.iter().any(|line| line.contains(name));
-        assert!(is_there, "{name}");
+    let parts = groups.flat_map(|group| group.split(')').next().unwrap().split('`').step_by(2));
+    let parts: Vec<&str> = parts.filter(|part| part.contains('_')).collect();
+    assert!(parts.len() > 20);
+    for part in parts {
+        let mut functions = tests.lines().filter(|line| line.contains("fn "));
+        assert!(functions.any(|line| line.contains(part)), "{part}");
     }
 
     let promises = read("tests/README.md");
     let rows = promises.lines().filter_map(|row| row.split(" | ").nth(1));
     let names = rows.flat_map(|tests| tests.split('`').skip(1).step_by(2));
-    let mut names: Vec<&str> = names.filter(|name| name.contains('_')).collect();
+    let names: BTreeSet<&str> = names.filter(|name| name.contains('_')).collect();
     for name in &names {
-        let function = format!("fn {name}()");
-        assert!(
-            functions.iter().any(|line| line.contains(&function)),
-            "{name}"
-        );
+        assert!(tests.contains(&format!("fn {name}() {{")), "{name}");
     }
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(
-        names.len(),
-        tests.matches("#[test]\n").count(),
-        "a test has no row"
-    );
+    let count = tests.matches("#[test]\n").count();
+    assert_eq!(names.len(), count, "a test has no row");
 }
 
 #[test]
@@ -114,11 +91,9 @@ fn the_help_is_as_it_is_printed() {
         let shown = format!("$ greet-{name} --help\n{help}```");
         assert!(page.contains(&shown.replace(".exe", "")), "{help}");
         // The retry stands among the recipes, too.
-        let mut retries = help.lines().filter(|line| line.contains("while "));
-        assert!(
-            retries.all(|line| page.matches(line.trim()).count() == 2),
-            "{help}"
-        );
+        for retry in help.lines().filter(|line| line.contains("while ")) {
+            assert_eq!(page.matches(retry.trim()).count(), 2, "{help}");
+        }
     }
 }
 
@@ -132,15 +107,15 @@ fn the_front_page_is_short_and_its_code_is_narrow() {
         .step_by(2)
         .flat_map(|text| text.split_whitespace());
     // Bars and dashes of tables and lists are no words.
-    let count = words
-        .filter(|word| word.contains(char::is_alphanumeric))
-        .count();
+    let words = words.filter(|word| word.contains(char::is_alphanumeric));
+    let count = words.count();
     assert!(count <= 1_300, "{count} words");
-    let code = parts.iter().skip(1).step_by(2);
-    let wide = code
-        .flat_map(|code| code.lines())
-        .find(|line| line.chars().count() > 88);
-    assert_eq!(wide, None);
+    let mut code = parts
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .flat_map(|code| code.lines());
+    assert_eq!(code.find(|line| line.chars().count() > 88), None);
 }
 
 /// Recipes of README.md, run by the shells that people paste them into.
@@ -182,11 +157,7 @@ mod recipes {
         let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
         let mut runs = Vec::new();
         for shell in ["dash", "bash", "zsh"] {
-            if std::process::Command::new(shell)
-                .args(["-c", ":"])
-                .status()
-                .is_err()
-            {
+            if piped(shell).args(["-c", ":"]).output().is_err() {
                 skip(&format!("{shell} is missing"));
                 continue;
             }
@@ -215,11 +186,7 @@ mod recipes {
         let script = script + "\necho \"$s ${doubt-}\"; cat sent; cat jobs 2>/dev/null || :";
         let lines = " one\\\n\n*last";
         for finished in run_in_every_shell(lines, &script) {
-            assert_eq!(
-                finished.stdout, expected,
-                "{words} {statuses}: {finished:?}"
-            );
-            assert!(finished.status.success(), "{finished:?}");
+            finished.assert_left(0, expected);
         }
     }
 
@@ -245,15 +212,9 @@ mod recipes {
     #[test]
     fn a_retry_after_a_3_does_not_hide_it() {
         let words = "doubt=yes";
-        for (statuses, last) in [
-            ("0", "0 no"),
-            ("1 0", "0 no"),
-            ("3 1 0", "0 yes"),
-            ("3 2", "2 yes"),
-        ] {
-            let sent = "done\n".repeat(statuses.split(' ').count());
-            assert_leaves(words, statuses, &format!("{last}\n{sent}"));
-        }
+        assert_leaves(words, "1 0", "0 no\ndone\ndone\n");
+        assert_leaves(words, "3 1 0", "0 yes\ndone\ndone\ndone\n");
+        assert_leaves(words, "3 2", "2 yes\ndone\ndone\n");
     }
 
     #[test]
@@ -300,15 +261,13 @@ mod recipes {
     fn a_script_goes_on_once_its_server_listens_and_ends_if_it_cannot() {
         let patient = "2>>server.log";
         for finished in start_by_recipe(0, patient, "kill $server; echo goes on") {
-            let shown = finished.stdout.strip_prefix("listening on 127.0.0.1:");
-            assert!(
-                shown.is_some_and(|shown| shown.ends_with("\ngoes on\n")),
-                "{finished:?}"
-            );
+            let listening = finished.stdout.starts_with("listening on 127.0.0.1:");
+            let goes_on = finished.stdout.ends_with("\ngoes on\n");
+            assert!(listening && goes_on, "{finished:?}");
         }
         let taken = Server::start(&[]);
         for finished in start_by_recipe(taken.port, patient, "") {
-            assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+            finished.assert_status(1);
             let reason = "greet-server does not listen: greet-server: cannot listen on";
             assert!(finished.stderr.contains(reason), "{finished:?}");
         }
@@ -318,13 +277,9 @@ mod recipes {
     #[cfg(target_os = "linux")] // /dev/full is there.
     fn a_script_does_not_wait_for_ever_for_a_server_with_a_full_disk() {
         for finished in start_by_recipe(0, "2>/dev/full", "") {
-            assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-            assert!(
-                finished
-                    .stderr
-                    .ends_with("greet-server does not listen: \n"),
-                "{finished:?}"
-            );
+            finished.assert_left(1, "");
+            let last = finished.stderr.lines().last();
+            assert_eq!(last, Some("greet-server does not listen: "));
         }
     }
 }

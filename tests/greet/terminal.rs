@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use crate::peers::{greet_and_read_to_end, read_to_end, send, serve_once};
-use crate::programs::{Program, client_to, connect, piped, port_in, server_command, skip};
+use crate::programs::{Program, client_to, connect, or_skip, piped, port_in, server_command, skip};
 
 /// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
 /// What is typed in goes to the terminal, and the output is the screen.
@@ -56,12 +56,10 @@ fn a_person_is_told_of_the_connection_and_the_delivery() {
         server.write_all(b"thank\x07you\n").unwrap();
         received
     });
-    let Some(mut client) = greeted_in_terminal(server.port) else {
-        return;
-    };
+    let mut client = or_skip!(greeted_in_terminal(server.port));
     client.type_in("你好\n".as_bytes());
     let finished = client.end();
-    assert!(finished.status.success(), "{finished:?}");
+    finished.assert_status(0);
     // What is typed stands before or behind the prompt, as the terminal has it.
     for part in ["> ", "你好\r\n", "thank\\u{7}you\r\n"] {
         assert!(finished.stdout.contains(part), "{finished:?}");
@@ -81,9 +79,7 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
         (b"a\0b\x04\x04", "a NUL in the line would end it early"),
     ] {
         let server = serve_once(|server| greet_in_red(&server));
-        let Some(mut client) = greeted_in_terminal(server.port) else {
-            return;
-        };
+        let mut client = or_skip!(greeted_in_terminal(server.port));
         client.press(keys);
         while screen(&client) != format!("greet-client: nothing was sent: {error}") {}
         assert_eq!(client.end().status.code(), Some(2));
@@ -95,12 +91,10 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
 fn a_line_that_the_terminal_has_cut_is_refused() {
     for (length, status) in [(4_094, 0), (5_000, 2)] {
         let server = serve_once(|server| greet_in_red(&server));
-        let Some(mut client) = greeted_in_terminal(server.port) else {
-            return;
-        };
+        let mut client = or_skip!(greeted_in_terminal(server.port));
         client.type_in(&["x".repeat(length).as_bytes(), b"\n"].concat());
         let finished = client.end();
-        assert_eq!(finished.status.code(), Some(status), "{finished:?}");
+        finished.assert_status(status);
         let is_told = finished
             .stdout
             .contains("cuts a line at 4095 bytes: use a pipe");
@@ -113,9 +107,7 @@ fn a_line_that_the_terminal_has_cut_is_refused() {
 #[test]
 fn a_check_at_a_terminal_tells_where_it_connected_and_has_no_prompt() {
     let server = serve_once(|server| greet_in_red(&server));
-    let Some(client) = start_in_terminal(client_to(server.port).arg("--check")) else {
-        return;
-    };
+    let client = or_skip!(start_in_terminal(client_to(server.port).arg("--check")));
     let expected = format!(
         "connected to 127.0.0.1:{}\r\n\\u{{1b}}[31mhello\r\n",
         server.port
@@ -132,18 +124,16 @@ fn a_script_at_a_terminal_is_told_nothing() {
     script
         .args(["-c", "echo hi | \"$0\" \"$@\""])
         .arg(client.get_program());
-    let Some(client) = start_in_terminal(script.args(client.get_args())) else {
-        return;
-    };
+    let client = or_skip!(start_in_terminal(script.args(client.get_args())));
     assert_eq!(client.end().stdout, "hello\r\n");
     assert_eq!(server.outcome(), b"hi\n");
 }
 
 #[test]
 fn the_server_shows_a_message_so_that_it_gives_the_terminal_no_orders() {
-    let Some(server) = start_in_terminal(server_command().args(["--messages", "1"])) else {
-        return;
-    };
+    let server = or_skip!(start_in_terminal(
+        server_command().args(["--messages", "1"])
+    ));
     let port = port_in(&screen(&server));
     send(&connect(port), b"\x1b[31mred\xff\n").unwrap();
     assert!(screen(&server).ends_with(" connected"));
