@@ -18,6 +18,17 @@
     reason = "a test fails by panicking"
 )]
 
+/// What a test needs. If this system does not have it, the test ends here.
+#[cfg(target_os = "linux")]
+macro_rules! or_skip {
+    ($needed:expr) => {
+        match $needed {
+            Some(needed) => needed,
+            None => return,
+        }
+    };
+}
+
 mod arguments;
 mod client;
 mod examples;

@@ -151,7 +151,9 @@ impl State {
         let next = match (self.client, end.unread.first()) {
             (Client::Checks, None) if !is_reset => Client::Sends(FirstPiece),
             (Client::Checks, _) => Client::HasEnded(1),
-            (Client::Sends(_), _) if is_reset => Client::HasEnded(3),
+            (Client::Sends(_) | Client::Confirms, _) | (Client::Reads, None) if is_reset => {
+                Client::HasEnded(3)
+            }
             (Client::Sends(piece), _) => {
                 end.send(piece);
                 self.has_sent = true;
@@ -163,12 +165,10 @@ impl State {
                     _ => Client::Reads,
                 }
             }
-            (Client::Reads, None) if is_reset => Client::HasEnded(3),
             (Client::Reads, Some(Answer)) => Client::HasEnded(0),
             (Client::Reads, Some(_)) if has_reply => Client::HasEnded(3),
             (Client::Reads, Some(_)) if changes.contains(&HastyClient) => Client::HasEnded(0),
             (Client::Reads, Some(_)) => Client::Confirms,
-            (Client::Confirms, _) if is_reset => Client::HasEnded(3),
             (Client::Confirms, _) if end.is_acknowledged => Client::HasEnded(0),
             _ => return None,
         };

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -47,13 +47,6 @@ impl Finished {
     }
 }
 
-/// A standard stream that a program writes to.
-#[derive(Clone, Copy)]
-pub enum Stream {
-    Output,
-    Errors,
-}
-
 impl Program {
     /// Starts a command, with every standard stream at hand that the test has not redirected.
     pub fn start(command: &mut Command) -> Self {
@@ -61,48 +54,13 @@ impl Program {
     }
 
     /// Takes a program that runs, with every stream at hand that the test has not taken.
-    fn running(mut child: Child) -> Self {
+    pub fn running(mut child: Child) -> Self {
         Self {
             input: child.stdin.take(),
             output: lines_of(child.stdout.take()),
             errors: lines_of(child.stderr.take()),
             child,
         }
-    }
-
-    /// Starts a command whose standard output nobody reads until the test does.
-    pub fn start_unread(command: &mut Command) -> (Self, ChildStdout) {
-        let mut child = command.spawn().unwrap();
-        let output = child.stdout.take().unwrap();
-        (Self::running(child), output)
-    }
-
-    /// Starts a command, reads so many lines of one of its streams, and takes the reader away. Returns
-    /// these lines, too.
-    ///
-    /// On Unix it is not enough to drop the reader of a pipe: between fork and exec, a child that
-    /// another thread starts holds a copy of it. Shutting down a socket acts on every copy.
-    pub fn start_and_lose(command: &mut Command, stream: Stream, lines: usize) -> (Self, String) {
-        #[cfg(unix)]
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        #[cfg(unix)]
-        match stream {
-            Stream::Output => command.stdout(std::os::fd::OwnedFd::from(theirs)),
-            Stream::Errors => command.stderr(std::os::fd::OwnedFd::from(theirs)),
-        };
-        #[cfg_attr(unix, expect(unused_mut))]
-        let mut child = command.spawn().unwrap();
-        #[cfg(not(unix))]
-        let ours: Box<dyn Read> = match stream {
-            Stream::Output => Box::new(child.stdout.take().unwrap()),
-            Stream::Errors => Box::new(child.stderr.take().unwrap()),
-        };
-        let program = Self::running(child);
-        let (mut reader, mut first) = (BufReader::new(ours), String::new());
-        (0..lines).for_each(|_| _ = reader.read_line(&mut first).unwrap());
-        #[cfg(unix)]
-        reader.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-        (program, first)
     }
 
     /// The next line on standard output, its end included.
@@ -348,18 +306,6 @@ pub fn skip(reason: &str) {
     let test = test.name().unwrap_or("a test");
     let _ = writeln!(io::stderr(), "{test} was left out: {reason}");
 }
-
-/// What a test needs. If this system does not have it, the test ends here.
-macro_rules! or_skip {
-    ($needed:expr) => {
-        match $needed {
-            Some(needed) => needed,
-            None => return,
-        }
-    };
-}
-#[cfg(target_os = "linux")]
-pub(crate) use or_skip;
 
 /// A file or folder of the test's own, gone when the test is over.
 pub struct TempPath(pub PathBuf);

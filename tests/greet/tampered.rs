@@ -1,20 +1,16 @@
 //! The system fails, or stops a program, at a moment that strace(1) chooses. Whatever happens, the close
 //! is the receipt: if a client ends with status 0, its line was shown.
 
-use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, mpsc};
-use std::thread;
+use std::sync::{LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::client::{MAY_HAVE_ARRIVED, TRY_AGAIN};
-use crate::peers::{
-    ClosedPort, greet_and_read_to_end, read_to_end, read_to_end_and_close, send, serve_once, write,
-};
+use crate::peers::{read_to_end, read_to_end_and_close, send, serve_once, write};
 use crate::programs::{
-    Finished, PATIENCE, Program, SERVER, Server, TempPath, client_command, client_to, or_skip,
-    piped, run, run_client, server_command, skip, start_client,
+    Finished, PATIENCE, Program, SERVER, Server, client_command, client_to, piped, run, run_client,
+    server_command, skip, start_client,
 };
 
 /// Longer than what one read of the server takes.
@@ -24,23 +20,16 @@ const AT_ONCE: usize = 6;
 const TIMEOUT: &str = "0.3";
 const PAST_THE_TIMEOUT: Duration = Duration::from_millis(450);
 
-/// Why strace(1) cannot trace here, if so. It is asked once.
-fn no_tracing() -> Option<&'static str> {
-    static REASON: OnceLock<Option<&str>> = OnceLock::new();
-    *REASON.get_or_init(|| {
-        let mut trial = Command::new("strace");
-        match trial.args(["-o", "/dev/null", "true"]).output() {
-            Err(error) if error.kind() == ErrorKind::NotFound => Some("no strace(1)"),
-            trial if trial.as_ref().unwrap().status.success() => None,
-            _ => Some("strace(1) may not trace"),
-        }
-    })
-}
+static CAN_TRACE: LazyLock<bool> = LazyLock::new(|| {
+    let mut trial = piped("strace");
+    let trial = trial.args(["-o", "/dev/null", "true"]).output();
+    trial.is_ok_and(|trial| trial.status.success())
+});
 
 /// The command under strace(1), or `None` if that cannot trace here.
 fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
-    if let Some(reason) = no_tracing() {
-        skip(reason);
+    if !*CAN_TRACE {
+        skip("no strace(1), or it may not trace");
         return None;
     }
     let mut strace = piped("strace");
@@ -60,17 +49,6 @@ fn start_tampered_server(tamper: &str) -> Option<Server> {
     tampered(&server_command(), tamper).map(|mut command| Server::start_by(&mut command))
 }
 
-/// Runs a client with a line on its standard input and some of its system calls tampered with.
-fn run_tampered_client(port: u16, tamper: &str) -> Option<Finished> {
-    tampered(&client_to(port), tamper).map(|mut command| run(&mut command, b"hi\n"))
-}
-
-/// As a server that is not ours: greets, and reads what comes, though the client may reset.
-fn greet_and_lose(server: TcpStream) -> Vec<u8> {
-    write(&server, b"hello\n");
-    read_to_end(&server).unwrap_or_default()
-}
-
 /// Sends a signal to a program, if it is still there.
 fn signal(program: &Program, name: &str) {
     let kill = format!("kill -s {name} {}", program.id());
@@ -84,27 +62,11 @@ fn wait_until_stopped(program: &Program) {
     let mut times_in_a_row = 0;
     while times_in_a_row < 20 {
         assert!(start.elapsed() < PATIENCE, "it does not stop");
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
+        let state = fs::read_to_string(format!("/proc/{}/stat", program.id())).unwrap();
         let is_stopped = state.contains(") T ") || state.contains(") t ");
         times_in_a_row = if is_stopped { times_in_a_row + 1 } else { 0 };
         thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Every system call of a session with a long line, by its name and how many such calls there were since
-/// the start. (Closing the socket is not among them, but what comes after it is.)
-fn calls_of_a_session() -> impl Iterator<Item = (&'static str, usize)> {
-    let calls = [
-        ("accept4", 1..=2),
-        ("write", 2..=4),
-        ("setsockopt", 2..=6),
-        ("sendto", 1..=1),
-        ("recvfrom", 1..=7),
-        ("shutdown", 1..=1),
-    ];
-    calls
-        .into_iter()
-        .flat_map(|(name, numbers)| numbers.map(move |number| (name, number)))
 }
 
 /// Fails if a client's status says more than what came of its line.
@@ -120,29 +82,28 @@ fn assert_status_is_true(client: &Finished, server: Server, line: &str, moment: 
     status
 }
 
-/// Tampers with each call of a session, one in each of many sessions. When the client has typed its
-/// line, something happens. Returns the statuses of the clients.
+/// Tampers with each call of a session with a long line, one in each of many sessions. When the client has
+/// typed its line, something happens. Returns the statuses of the clients.
 fn tamper_with_each_call(tamper: &str, timeout: &str, happens: fn(&Server)) -> Vec<i32> {
     let line = "x".repeat(LONG) + "\n";
     let mut command = server_command();
     command.args(["--timeout", timeout]);
-    let run = |mut command: Command, moment: &str| {
-        let server = Server::start_by(&mut command);
-        let mut client = start_client(server.port, &["--timeout", "5"]);
-        client.type_in(line.as_bytes());
-        happens(&server);
-        assert_status_is_true(&client.end(), server, &line, moment)
-    };
-    if tampered(&command, "inject=none").is_none() {
-        return Vec::new();
-    }
-    let calls = Mutex::new(calls_of_a_session());
+    // Closing the socket is not among them, but what comes after it is.
+    let calls = "accept4 1, accept4 2, write 2, write 3, write 4, sendto 1, shutdown 1, \
+                 setsockopt 2, setsockopt 3, setsockopt 4, setsockopt 5, setsockopt 6, \
+                 recvfrom 1, recvfrom 2, recvfrom 3, recvfrom 4, recvfrom 5, recvfrom 6, recvfrom 7";
+    let calls = Mutex::new(calls.split(", "));
     let next_call = || calls.lock().unwrap().next();
     let statuses = Mutex::new(Vec::new());
     let run_sessions = || {
-        while let Some((name, number)) = next_call() {
-            let moment = format!("inject={name}:{tamper}:when={number}");
-            let status = run(tampered(&command, &moment).unwrap(), &moment);
+        while let Some((call, number)) = next_call().and_then(|call| call.split_once(' ')) {
+            let moment = format!("inject={call}:{tamper}:when={number}");
+            let mut command = or_skip!(tampered(&command, &moment));
+            let server = Server::start_by(&mut command);
+            let mut client = start_client(server.port, &["--timeout", "5"]);
+            client.type_in(line.as_bytes());
+            happens(&server);
+            let status = assert_status_is_true(&client.end(), server, &line, &moment);
             statuses.lock().unwrap().push(status);
         }
     };
@@ -222,16 +183,14 @@ fn no_wait_is_begun_for_which_no_deadline_can_be_set() {
         assert_eq!(ending, "failed: Operation not permitted (os error 1)");
     }
     let silent = serve_once(|server| read_to_end(&server));
-    let fail = "inject=setsockopt:error=EPERM";
-    let finished = run_tampered_client(silent.port, fail).unwrap();
+    let mut client = tampered(&client_to(silent.port), "inject=setsockopt:error=EPERM").unwrap();
     let reason = ": Operation not permitted (os error 1)\n";
-    finished.assert_failed(TRY_AGAIN, "", reason);
+    run(&mut client, b"hi\n").assert_failed(TRY_AGAIN, "", reason);
 
     // On macOS this is no failure: both directions are shut down, and nothing waits.
     let shut_down = "inject=setsockopt:error=EINVAL:when=2+";
     let server = start_tampered_server(shut_down).unwrap();
-    let finished = run_client(server.port, b"hi\n");
-    finished.assert_status(0);
+    run_client(server.port, b"hi\n").assert_status(0);
 }
 
 #[test]
@@ -256,56 +215,62 @@ fn goes_on_after_a_failed_accept_and_pauses_if_the_failure_may_last() {
 }
 
 #[test]
-fn a_reset_before_the_line_is_sent_is_status_1() {
-    let reset = ": Connection reset by peer (os error 104)\n";
+fn a_lost_connection_is_status_1_before_the_line_is_sent_and_3_behind() {
+    let reset = "Connection reset by peer (os error 104)\n";
     // That the peer's system no longer answers is not the deadline, which is reported otherwise.
     let lost = ": Connection timed out (os error 110)\n";
-    for (error, stdout, reason) in [
-        ("ECONNRESET:when=1", "", reset),
-        ("ECONNRESET:when=2", "hello\n", reset),
-        ("ETIMEDOUT:when=1", "", lost),
+    // The system tells a reset behind the end of the stream only as SO_ERROR. 104 is ECONNRESET.
+    let reset_behind = "getsockopt:poke_exit=@arg4=68000000";
+    // A sandbox that forbids getpeername(2) hides whether all is acknowledged.
+    let forbidden = "getpeername:error=EPERM";
+    // On Windows this kind of error is an ordinary loss. From `ask`, it says that nothing was sent.
+    let aborted = "recvfrom:error=ECONNABORTED:when=";
+    for (tamper, options, status, stdout, reason) in [
+        ("recvfrom:error=ECONNRESET:when=1", "", TRY_AGAIN, "", reset),
+        (
+            "recvfrom:error=ECONNRESET:when=2",
+            "",
+            TRY_AGAIN,
+            "hello\n",
+            reset,
+        ),
+        ("recvfrom:error=ETIMEDOUT:when=1", "", TRY_AGAIN, "", lost),
+        (
+            "sendto:error=ECONNRESET",
+            "",
+            MAY_HAVE_ARRIVED,
+            "hello\n",
+            reset,
+        ),
+        (reset_behind, "", MAY_HAVE_ARRIVED, "hello\n", reset),
+        (forbidden, "", MAY_HAVE_ARRIVED, "hello\n", "not permitted"),
+        (
+            &format!("{aborted}2"),
+            "-rthanks",
+            TRY_AGAIN,
+            "hello\n",
+            "abort",
+        ),
+        (
+            &format!("{aborted}3"),
+            "-rthanks",
+            MAY_HAVE_ARRIVED,
+            "hello\n",
+            "abort",
+        ),
     ] {
-        let server = serve_once(greet_and_lose);
-        let fail = format!("inject=recvfrom:error={error}");
-        let finished = or_skip!(run_tampered_client(server.port, &fail));
-        finished.assert_failed(TRY_AGAIN, stdout, reason);
-        assert_eq!(server.outcome(), b"");
-    }
-}
-
-#[test]
-fn a_failed_send_or_a_reset_behind_the_close_is_no_receipt() {
-    // The system tells a reset behind the end of the stream only as SO_ERROR. 104 is ECONNRESET. A sandbox
-    // that forbids getpeername(2) hides whether all is acknowledged.
-    let reset = "Connection reset";
-    for (tamper, reason) in [
-        ("sendto:error=ECONNRESET", reset),
-        ("getsockopt:poke_exit=@arg4=68000000", reset),
-        ("getpeername:error=EPERM", "Operation not permitted"),
-    ] {
-        let server = serve_once(|server| greet_and_read_to_end(&server));
-        let finished = or_skip!(run_tampered_client(
-            server.port,
-            &format!("inject={tamper}")
-        ));
-        let reason = format!(": no receipt from 127.0.0.1:{}: {reason}", server.port);
-        finished.assert_failed(MAY_HAVE_ARRIVED, "hello\n", &reason);
-        server.outcome();
-    }
-}
-
-#[test]
-fn a_connection_lost_behind_the_question_is_status_3() {
-    // On Windows this kind of error is an ordinary loss. Before the question, it says that nothing was sent.
-    for (call, status) in [(2, TRY_AGAIN), (3, MAY_HAVE_ARRIVED)] {
-        let server = serve_once(greet_and_lose);
-        let mut command = client_to(server.port);
-        let lose = format!("inject=recvfrom:error=ECONNABORTED:when={call}");
-        let mut command = or_skip!(tampered(command.args(["--reply", "thanks"]), &lose));
-        let finished = run(&mut command, b"hi\n");
-        finished.assert_failed(status, "hello\n", "connection abort");
-        let received: &[u8] = if status == TRY_AGAIN { b"" } else { b"hi\n" };
-        assert_eq!(server.outcome(), received);
+        let server = serve_once(|server| {
+            write(&server, b"hello\n");
+            read_to_end(&server).unwrap_or_default()
+        });
+        let mut client = client_to(server.port);
+        client.args(options.split_whitespace());
+        let mut client = or_skip!(tampered(&client, &format!("inject={tamper}")));
+        let client = run(&mut client, b"hi\n");
+        client.assert_failed(status, stdout, reason);
+        let is_told = client.stderr.contains(": no receipt from 127.0.0.1:");
+        assert_eq!(is_told, status == MAY_HAVE_ARRIVED, "{client:?}");
+        assert!(server.outcome().is_empty() || is_told, "{client:?}");
     }
 }
 
@@ -321,24 +286,25 @@ fn the_log_says_if_a_reply_could_not_be_sent() {
     assert_eq!(ending, "2 bytes received, without a reply");
 }
 
-/// Starts a script in a network of its own, with a link-local address. `$0` is `greet-client`, and `$1`
-/// is `greet-server`. `None` if that cannot be done here.
+/// Starts a script in a network of its own, with a link-local address and an empty /mnt. `$0` is
+/// `greet-client`, and `$1` is `greet-server`. `None` if that cannot be done here.
 fn start_in_own_network(script: &str) -> Option<Program> {
-    let network = "ip link set lo up && ip addr add fe80::1/64 dev lo nodad";
-    let script = format!("{network} && echo ready && {script}");
-    let mut command = piped("unshare");
-    command.args(["-rn", "sh", "-c", &script]);
-    command.arg(client_command().get_program()).arg(SERVER);
-    let trial = Command::new("unshare")
-        .args(["-rn", "sh", "-ec", network])
-        .output();
-    if !trial.is_ok_and(|trial| trial.status.success()) {
+    let network =
+        "ip link set lo up && ip addr add fe80::1/64 dev lo nodad && mount -t tmpfs none /mnt";
+    let unshare = |script: &str| {
+        let mut command = piped("unshare");
+        command.args(["-rmn", "sh", "-c", &format!("{network} && {script}")]);
+        command.arg(client_command().get_program()).arg(SERVER);
+        command
+    };
+    if !unshare("true")
+        .output()
+        .is_ok_and(|trial| trial.status.success())
+    {
         skip("no unshare(1) or ip(8), or they may not make a network");
         return None;
     }
-    let program = Program::start(&mut command);
-    assert_eq!(program.next_line(), b"ready\n");
-    Some(program)
+    Some(Program::start(&mut unshare(script)))
 }
 
 #[test]
@@ -403,26 +369,22 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
 
 #[test]
 fn names_each_address_of_a_name_when_nothing_answers() {
-    let mut trial = Command::new("unshare");
-    let trial = trial.args(["-rm", "mount", "--bind", "/etc/hosts", "/etc/hosts"]);
-    if !trial.output().is_ok_and(|trial| trial.status.success()) {
-        return skip("no unshare(1), or it may not mount a hosts file of its own");
-    }
-    let hosts = TempPath::new("hosts");
-    let names = "127.0.0.1 one.test two.test\n127.0.0.2 two.test\n";
-    std::fs::write(&hosts.0, names).unwrap();
-    let path = hosts.0.display();
-    let mount = format!("mount --bind '{path}' /etc/hosts; exec \"$@\"");
-    let closed = ClosedPort::new();
-    let port = closed.address().port().to_string();
-    for (name, addresses) in [("one.test", 1), ("two.test", 2)] {
-        let mut command = piped("unshare");
-        command.args(["-rm", "sh", "-ec", &mount, "sh"]);
-        command.arg(client_command().get_program());
-        let finished = run(command.args([name, "--port", &port]), b"hi\n");
-        let step = format!("cannot connect to {name} port {port}: 127.0.0.");
-        finished.assert_failed(TRY_AGAIN, "", &step);
-        let named = finished.stderr.matches("127.0.0.").count();
-        assert_eq!(named, addresses, "{finished:?}");
+    let hosts = "127.0.0.1 one.test two.test\\n127.0.0.2 two.test\\n";
+    let script = format!(
+        "printf '{hosts}' >/mnt/hosts && mount --bind /mnt/hosts /etc/hosts &&
+         for name in one.test two.test; do \"$0\" $name </dev/null; done"
+    );
+    let program = or_skip!(start_in_own_network(&script));
+    let refused = "Connection refused (os error 111)";
+    for (name, reasons) in [
+        ("one.test", format!("127.0.0.1: {refused}")),
+        (
+            "two.test",
+            format!("127.0.0.1: {refused}; 127.0.0.2: {refused}"),
+        ),
+    ] {
+        let failed = program.next_error();
+        let told = format!("cannot connect to {name} port 65432: {reasons}");
+        assert!(failed.ends_with(&told), "{failed}");
     }
 }

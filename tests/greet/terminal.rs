@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use crate::peers::{greet_and_read_to_end, read_to_end, send, serve_once};
-use crate::programs::{Program, client_to, connect, or_skip, piped, port_in, server_command, skip};
+use crate::programs::{Program, client_to, connect, piped, port_in, server_command, skip};
 
 /// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
 /// What is typed in goes to the terminal, and the output is the screen.
