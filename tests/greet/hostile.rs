@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use std::{ops::Range, sync::Mutex, thread};
 
 use crate::peers::{
-    Random, drip, flood, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
-    write,
+    drip, flood, read_one_line, read_to_end, read_to_end_and_close, reset_after, send, write,
 };
 use crate::programs::{Program, Server, connect, server_command, try_until};
 
@@ -92,12 +91,6 @@ fn greets_the_next_within_a_second_of_a_line_however_its_client_goes_on() {
 fn a_line_over_the_limit_is_refused_with_a_reset() {
     let server = Server::start(&[]);
     let longest = vec![b'x'; 65_536];
-    for end in [&b"\n"[..], b"\r\n", b"\0", b""] {
-        let client = server.connect();
-        send(&client, &[&longest, end].concat()).unwrap();
-        let ending = server.ending_of(&client);
-        assert!(ending.starts_with("65536 bytes received"), "{ending}");
-    }
     for excess in [&b"x\n"[..], b"xx\n", &[b'x'; 4_464], b"x", b"\r\r\n"] {
         let client = server.connect();
         let received = send(&client, &[&longest, excess].concat());
@@ -106,8 +99,7 @@ fn a_line_over_the_limit_is_refused_with_a_reset() {
         let ending = server.ending_of(&client);
         assert_eq!(ending, "failed: the line is longer than 65536 bytes");
     }
-    let shown = [&longest[..], b"\n"].concat().repeat(4);
-    assert_eq!(server.program.stop().stdout.as_bytes(), shown);
+    assert_eq!(server.program.stop().stdout, "");
 }
 
 #[cfg(not(windows))] // Wine, which would run this, ends the stream before it resets.
@@ -234,7 +226,11 @@ fn attack(number: usize, client: TcpStream) {
             0 => drop(client),
             1 => drop(reset_after(client, b"half a mess")),
             2 => drop(send(&client, b"one\ntwo\nsix\n")),
-            3 => drop(send(&client, &Random::new(number).bytes())),
+            3 => {
+                // Bytes without a pattern.
+                let bytes = (0..number).map(|place| (place * place * number).to_le_bytes()[0]);
+                let _ = send(&client, &bytes.collect::<Vec<u8>>());
+            }
             _ => flood(&client),
         },
     }

@@ -265,22 +265,6 @@ fn a_c_servers_nul_is_no_answer() {
 }
 
 #[test]
-fn half_an_answer_is_none_and_ends_the_conversation() {
-    for (half, received) in [("half", ", 4 bytes without a line end"), ("", "")] {
-        let (mut client, server) = client_session(PATIENCE);
-        let server = thread::spawn(move || answer(&server, b"what?\n", half.as_bytes()));
-        let error = client.ask(b"what?").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-        assert_eq!(
-            error.to_string(),
-            format!("closed without an answer{received}")
-        );
-        client.ask(b"again").unwrap_err();
-        server.join().unwrap();
-    }
-}
-
-#[test]
 fn nothing_is_asked_once_the_server_has_closed_or_said_something() {
     // The first is a close in order, and then nothing was sent.
     let (mut client, server) = client_session(PATIENCE);

@@ -10,9 +10,10 @@ use std::collections::HashSet;
 
 use Change::{EarlyHalfClose, EarlyTake, HastyClient, NoLineEnd, Relay, Reply};
 use Segment::{Acknowledgement, Answer, Fin, FirstPiece, LastPiece, Reset};
+use Step::{Checks, Closes, Confirms, Ends, Looks, Reads, Replies, SendsFirst, SendsLast, Shows};
 
 /// What is different from the two programs, with default options and a direct connection.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Change {
     /// Without rule 1, the server takes the line's end from the system before it shows the message.
     EarlyTake,
@@ -28,112 +29,80 @@ enum Change {
     NoLineEnd,
 }
 
+/// An acknowledgement is of everything, up to the FIN.
+#[rustfmt::skip]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Segment {
-    FirstPiece,
-    LastPiece,
-    Answer,
-    Fin,
-    /// Of everything, up to the FIN.
-    Acknowledgement,
-    Reset,
-}
-
-#[derive(Default, Clone, Copy, PartialEq, Eq, Hash)]
-enum Socket {
-    #[default]
-    Open,
-    HalfClosed,
-    /// Its program has closed it. The system has sent a FIN, and still answers.
-    Closed,
-    /// A reset was sent, or has come.
-    Reset,
-}
+enum Segment { FirstPiece, LastPiece, Answer, Fin, Acknowledgement, Reset }
 
 /// One end of a TCP connection.
+#[allow(clippy::struct_excessive_bools, reason = "they are independent")]
 #[derive(Default, Clone, PartialEq, Eq, Hash)]
 struct End {
-    socket: Socket,
-    /// The receive buffer.
+    /// The receive buffer, and what is on its way to the other end.
     unread: Vec<Segment>,
-    /// What is on its way to the other end.
     sent: Vec<Segment>,
+    has_half_closed: bool,
+    /// Its program has closed it. The system still answers.
+    is_closed: bool,
+    /// A reset was sent, or has come.
+    is_reset: bool,
     is_acknowledged: bool,
 }
 
 impl End {
     fn send(&mut self, segment: Segment) {
-        if self.socket == Socket::Open {
+        if !self.has_half_closed && !self.is_reset {
             self.sent.push(segment);
         }
     }
 
     fn half_close(&mut self) {
         self.send(Fin);
-        if self.socket == Socket::Open {
-            self.socket = Socket::HalfClosed;
-        }
+        self.has_half_closed = true;
     }
 
     fn reset(&mut self) {
         self.sent.push(Reset);
-        self.socket = Socket::Reset;
+        self.is_reset = true;
     }
 
     /// The program closes the socket, or the program ends and the system closes it.
     fn close(&mut self) {
-        match self.socket {
-            Socket::Closed | Socket::Reset => {}
-            // A close with unread bytes resets (RFC 1122, 4.2.2.13; RFC 2525, 2.17). A FIN is no byte.
-            _ if self.unread.iter().any(|segment| *segment != Fin) => self.reset(),
-            _ => {
-                self.half_close();
-                self.socket = Socket::Closed;
-            }
+        // A close with unread bytes resets (RFC 1122, 4.2.2.13; RFC 2525, 2.17). A FIN is no byte.
+        if !self.is_reset && self.unread.iter().any(|segment| *segment != Fin) {
+            self.reset();
         }
+        self.half_close();
+        self.is_closed = true;
     }
 
     fn receive(&mut self, segment: Segment) {
-        match (segment, self.socket) {
-            (Reset, _) => self.socket = Socket::Reset,
+        match segment {
+            Reset => self.is_reset = true,
             // There is no connection any more (RFC 9293, 3.10.7.1).
-            (_, Socket::Reset) => self.reset(),
-            (Acknowledgement, _) => self.is_acknowledged = true,
+            _ if self.is_reset => self.reset(),
+            Acknowledgement => self.is_acknowledged = true,
+            Fin => {
+                self.unread.push(Fin);
+                self.sent.push(Acknowledgement);
+            }
             // Bytes that nobody can read any more are answered with a reset (RFC 1122, 4.2.2.13).
-            (_, Socket::Closed) if segment != Fin => self.reset(),
+            _ if self.is_closed => self.reset(),
             _ => self.unread.push(segment),
-        }
-        if segment == Fin && self.socket != Socket::Reset {
-            self.sent.push(Acknowledgement);
         }
     }
 }
 
-/// What the client does next.
+/// What a program does next. The client ends with an exit status.
+#[rustfmt::skip]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Client {
-    Checks,
-    Sends(Segment),
-    Reads,
-    Confirms,
-    /// With this exit status.
-    HasEnded(u8),
-}
-
-/// What the server does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Server {
-    Looks,
-    Shows,
-    Replies,
-    Closes,
-    HasEnded,
-}
+enum Step { Checks, SendsFirst, SendsLast, Reads, Confirms, Looks, Shows, Replies, Closes, Ends(u8) }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct State {
-    client: Client,
-    server: Server,
+    changes: &'static [Change],
+    client: Step,
+    server: Step,
     /// The client's end, both ends of the relay if there is one, and the server's end.
     ends: Vec<End>,
     has_sent: bool,
@@ -142,118 +111,94 @@ struct State {
     shown: Vec<Segment>,
 }
 
-/// Each of these takes one step, and says which. `None` means that the step is not possible.
 impl State {
-    fn client_goes_on(&mut self, changes: &[Change]) -> Option<String> {
+    fn new(changes: &'static [Change]) -> Self {
+        let ends = if changes.contains(&Relay) { 4 } else { 2 };
+        Self {
+            changes,
+            client: Checks,
+            server: Looks,
+            ends: vec![End::default(); ends],
+            has_sent: false,
+            received: vec![],
+            shown: vec![],
+        }
+    }
+
+    fn has(&self, change: Change) -> bool {
+        self.changes.contains(&change)
+    }
+
+    /// Takes the client's next step, and returns the one after it, unless it has to wait.
+    fn client_goes_on(&mut self) -> Option<Step> {
+        let (has_reply, is_hasty) = (self.has(Reply), self.has(HastyClient));
         let end = &mut self.ends[0];
-        let is_reset = end.socket == Socket::Reset;
-        let has_reply = changes.contains(&Reply);
-        let next = match (self.client, end.unread.first()) {
-            (Client::Checks, None) if !is_reset => Client::Sends(FirstPiece),
-            (Client::Checks, _) => Client::HasEnded(1),
-            (Client::Sends(_) | Client::Confirms, _) | (Client::Reads, None) if is_reset => {
-                Client::HasEnded(3)
-            }
-            (Client::Sends(piece), _) => {
-                end.send(piece);
+        Some(match (self.client, end.unread.first()) {
+            (Checks, None) if !end.is_reset => SendsFirst,
+            (Checks, _) => Ends(1),
+            (SendsFirst | SendsLast | Confirms, _) | (Reads, None) if end.is_reset => Ends(3),
+            (SendsFirst, _) => {
+                end.send(FirstPiece);
                 self.has_sent = true;
-                if piece == LastPiece && !has_reply {
+                SendsLast
+            }
+            (SendsLast, _) => {
+                end.send(LastPiece);
+                if !has_reply {
                     end.half_close();
                 }
-                match piece {
-                    FirstPiece => Client::Sends(LastPiece),
-                    _ => Client::Reads,
-                }
+                Reads
             }
-            (Client::Reads, Some(Answer)) => Client::HasEnded(0),
-            (Client::Reads, Some(_)) if has_reply => Client::HasEnded(3),
-            (Client::Reads, Some(_)) if changes.contains(&HastyClient) => Client::HasEnded(0),
-            (Client::Reads, Some(_)) => Client::Confirms,
-            (Client::Confirms, _) if end.is_acknowledged => Client::HasEnded(0),
+            (Reads, Some(Answer)) => Ends(0),
+            (Reads, Some(_)) if has_reply => Ends(3),
+            (Reads, Some(_)) if is_hasty => Ends(0),
+            (Reads, Some(_)) => Confirms,
+            (Confirms, _) if end.is_acknowledged => Ends(0),
             _ => return None,
-        };
-        if let Client::HasEnded(_) = next {
-            end.close();
-        }
-        let step = std::mem::replace(&mut self.client, next);
-        Some(format!("client: {step:?}"))
+        })
     }
 
-    /// At its deadline. If it is killed, its system does the same, and there is no status.
-    fn client_gives_up(&mut self) -> Option<String> {
-        let status = match self.client {
-            Client::HasEnded(_) => return None,
-            Client::Checks => 1,
-            _ => 3,
-        };
-        self.ends[0].close();
-        self.client = Client::HasEnded(status);
-        Some("client: gives up".into())
-    }
-
-    fn server_goes_on(&mut self, changes: &[Change]) -> Option<String> {
+    fn server_goes_on(&mut self) -> Option<Step> {
+        let (takes_early, has_reply) = (self.has(EarlyTake), self.has(Reply));
+        let has_line_end = !self.has(NoLineEnd);
         let end = self.ends.last_mut()?;
-        let next = match self.server {
-            Server::Looks if end.unread.contains(&LastPiece) && !changes.contains(&NoLineEnd) => {
+        Some(match self.server {
+            Looks if has_line_end && end.unread.contains(&LastPiece) => {
                 let pieces = end.unread.iter().filter(|segment| **segment != Fin);
                 self.received.extend(pieces);
-                if changes.contains(&EarlyTake) {
+                if takes_early {
                     end.unread.clear();
                 }
-                Server::Shows
+                Shows
             }
-            Server::Looks if end.unread.first()? != &Fin => {
+            Looks if end.unread.first()? != &Fin => {
                 // The next `recv` takes from the system what this one has returned.
                 self.received.push(end.unread.remove(0));
-                Server::Looks
+                Looks
             }
-            Server::Looks if self.received.is_empty() => return None,
-            Server::Looks => Server::Shows,
-            Server::Shows => {
+            Looks if self.received.is_empty() => return None,
+            Looks => Shows,
+            Shows => {
                 self.shown.clone_from(&self.received);
-                Server::Replies
+                Replies
             }
-            Server::Replies => {
-                if changes.contains(&Reply) {
-                    end.send(Answer);
-                }
-                Server::Closes
+            Replies if has_reply => {
+                end.send(Answer);
+                Closes
             }
-            Server::Closes => {
+            Replies | Closes => {
                 end.unread.clear();
-                end.close();
-                Server::HasEnded
+                Ends(0)
             }
-            Server::HasEnded => return None,
-        };
-        let step = std::mem::replace(&mut self.server, next);
-        Some(format!("server: {step:?}"))
-    }
-
-    /// It gives up at its deadline, its disk is full, or it is killed.
-    fn server_fails(&mut self) -> Option<String> {
-        if self.server == Server::HasEnded {
-            return None;
-        }
-        self.ends.last_mut()?.close();
-        let step = std::mem::replace(&mut self.server, Server::HasEnded);
-        Some(format!("server: {step:?}, and fails: close"))
-    }
-
-    fn server_half_closes_early(&mut self, changes: &[Change]) -> Option<String> {
-        let end = self.ends.last_mut()?;
-        if !changes.contains(&EarlyHalfClose) || end.socket != Socket::Open {
-            return None;
-        }
-        end.half_close();
-        Some("server: half-closes".into())
+            _ => return None,
+        })
     }
 
     /// The relay passes on what it reads, and makes of a reset an orderly end.
     fn relay_passes_on(&mut self, from: usize, to: usize) -> Option<String> {
         let segment = match self.ends[from].unread.first() {
             Some(_) => self.ends[from].unread.remove(0),
-            None if self.ends[from].socket == Socket::Reset => Fin,
+            None if self.ends[from].is_reset => Fin,
             None => return None,
         };
         match segment {
@@ -277,24 +222,52 @@ impl State {
     }
 
     /// Everything that can happen next, in words, and the states that follow.
-    fn successors(&self, changes: &[Change]) -> Vec<(String, Self)> {
+    fn successors(&self) -> Vec<(String, Self)> {
         let mut successors = Vec::new();
         let mut attempt = |step: &dyn Fn(&mut Self) -> Option<String>| {
             let mut next = self.clone();
             successors.extend(step(&mut next).map(|words| (words, next)));
         };
-        attempt(&|state| state.client_goes_on(changes));
-        attempt(&Self::client_gives_up);
-        attempt(&|state| state.server_goes_on(changes));
-        attempt(&|state| state.server_half_closes_early(changes));
-        attempt(&Self::server_fails);
+        // A program that ends closes its socket, and so does its system if it is killed. It may give up at its
+        // deadline, or find that the disk is full.
+        let is_over = |step| matches!(step, Ends(_));
+        attempt(&|state| {
+            let step = state.client;
+            state.client = state.client_goes_on()?;
+            is_over(state.client).then(|| state.ends[0].close());
+            Some(format!("client: {step:?}"))
+        });
+        attempt(&|state| {
+            let step = state.client;
+            state.client = Ends(if step == Checks { 1 } else { 3 });
+            state.ends[0].close();
+            (!is_over(step)).then(|| "client: gives up".into())
+        });
+        attempt(&|state| {
+            let step = state.server;
+            state.server = state.server_goes_on()?;
+            is_over(state.server).then(|| state.ends.last_mut().map(End::close));
+            Some(format!("server: {step:?}"))
+        });
+        attempt(&|state| {
+            let step = state.server;
+            state.server = Ends(1);
+            state.ends.last_mut()?.close();
+            (!is_over(step)).then(|| format!("server: {step:?}, and fails"))
+        });
+        attempt(&|state| {
+            state.ends.last_mut()?.half_close();
+            state
+                .has(EarlyHalfClose)
+                .then(|| "server: half-closes".into())
+        });
         for near in (0..self.ends.len()).step_by(2) {
             for (from, to) in [(near, near + 1), (near + 1, near)] {
                 attempt(&|state| state.network_delivers(from, to, false));
                 attempt(&|state| state.network_delivers(from, to, true));
             }
         }
-        if changes.contains(&Relay) {
+        if self.has(Relay) {
             attempt(&|state| state.relay_passes_on(1, 2));
             attempt(&|state| state.relay_passes_on(2, 1));
         }
@@ -302,60 +275,47 @@ impl State {
     }
 
     fn has_ended(&self, status: u8, is_shown: bool) -> bool {
-        self.client == Client::HasEnded(status)
-            && (self.shown == [FirstPiece, LastPiece]) == is_shown
+        self.client == Ends(status) && (self.shown == [FirstPiece, LastPiece]) == is_shown
     }
 }
 
 /// Visits all states that can be reached, those with the fewest steps first. Returns the steps to the first
 /// one that is `wanted`, or how many states there are if none is.
-fn search(changes: &[Change], wanted: impl Fn(&State) -> bool) -> Result<Vec<String>, usize> {
-    let first = State {
-        client: Client::Checks,
-        server: Server::Looks,
-        ends: vec![End::default(); if changes.contains(&Relay) { 4 } else { 2 }],
-        has_sent: false,
-        received: vec![],
-        shown: vec![],
-    };
-    let mut known = HashSet::from([first.clone()]);
-    // Each state, the one before it, and the step between them.
-    let mut reached = vec![(first, 0, String::new())];
-    let mut current = 0;
-    while let Some((state, ..)) = reached.get(current) {
-        if wanted(state) {
-            let mut steps = Vec::new();
-            while current > 0 {
-                let (_, before, step) = &reached[current];
-                steps.insert(0, step.clone());
-                current = *before;
-            }
+fn search(
+    changes: &'static [Change],
+    wanted: impl Fn(&State) -> bool,
+) -> Result<Vec<String>, usize> {
+    let mut known = HashSet::from([State::new(changes)]);
+    // Each state, and the steps to it.
+    let mut reached = vec![(State::new(changes), vec![])];
+    let mut next = 0;
+    while let Some((state, steps)) = reached.get(next).cloned() {
+        if wanted(&state) {
             return Ok(steps);
         }
-        for (step, next) in state.successors(changes) {
+        for (step, next) in state.successors() {
             if known.insert(next.clone()) {
-                reached.push((next, current, step));
+                reached.push((next, [&steps[..], &[step]].concat()));
             }
         }
-        current += 1;
+        next += 1;
     }
     Err(reached.len())
 }
 
 /// All states were visited, and in none the client takes a line for delivered that was not shown, or says
 /// that nothing was sent if something was.
-fn assert_no_false_status(changes: &[Change]) {
-    let is_false = |state: &State| {
-        state.has_ended(0, false) || state.client == Client::HasEnded(1) && state.has_sent
-    };
+fn assert_no_false_status(changes: &'static [Change]) {
+    let is_false =
+        |state: &State| state.has_ended(0, false) || state.client == Ends(1) && state.has_sent;
     let states = search(changes, is_false).expect_err("a false status");
     println!("no false status in {states} states");
     assert!(states > 100, "{states} states");
 }
 
 /// A client ends with 0, and its line is lost. Shows the steps.
-fn assert_false_receipt(title: &str, changes: &[Change]) {
-    let is_lost = |state: &State| state.has_ended(0, false) && state.server == Server::HasEnded;
+fn assert_false_receipt(title: &str, changes: &'static [Change]) {
+    let is_lost = |state: &State| state.has_ended(0, false) && matches!(state.server, Ends(_));
     let steps = search(changes, is_lost).expect(title);
     println!("{title}:\n  {}\n", steps.join("\n  "));
 }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use crate::programs::{SERVER, Server, client_command, client_to, piped, run, run_client, skip};
+use crate::programs::{CLIENT, SERVER, Server, client_to, piped, run, run_client, skip};
 
 #[test]
 fn a_script_receives_one_line_with_messages_1_with_and_without_a_reply() {
@@ -57,7 +57,7 @@ fn they_meet_on_ipv6_and_by_name_and_an_ipv4_client_is_shown_as_ipv4() {
         let ip = meeting.local_addr().unwrap().ip();
         let server = Server::start_by(piped(SERVER).args(["-b", bind, "-p0", "-g", "{peer}"]));
         let port = server.port.to_string();
-        let client = run(client_command().args([host, "-p", &port]), b"over here\n");
+        let client = run(piped(CLIENT).args([host, "-p", &port]), b"over here\n");
         assert_eq!(client.stdout, format!("{ip}\n"), "{client:?}");
         assert_eq!(server.program.next_line(), b"over here\n");
         let logged = server.program.next_error().replace(" connected", "");

@@ -154,26 +154,3 @@ impl ClosedPort {
         self.accepted.local_addr().unwrap()
     }
 }
-
-/// Numbers without a pattern, the same in every run (xorshift).
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: usize) -> Self {
-        Self(seed as u64 + 88_172_645_463_325_252)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// Up to 255 bytes, of all values.
-    pub fn bytes(&mut self) -> Vec<u8> {
-        (0..self.next() % 256)
-            .map(|_| self.next().to_le_bytes()[0])
-            .collect()
-    }
-}

@@ -1,20 +1,19 @@
 //! The two programs, started as a user would start them and gone when the test is over.
 
-use std::fmt::Debug;
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt::Debug, fs, thread};
 
 /// Longer than anything takes here on the busiest machine. What takes longer will never come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
+pub const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
 
 /// A running program, with its output and its errors line by line.
 pub struct Program {
@@ -43,7 +42,7 @@ impl Finished {
     #[track_caller]
     pub fn assert_left(&self, status: i32, stdout: &str) {
         self.assert_status(status);
-        assert_eq!(self.stdout, stdout);
+        assert_eq!(self.stdout, stdout, "{self:?}");
     }
 }
 
@@ -195,14 +194,9 @@ pub fn server_command() -> Command {
     command
 }
 
-/// `greet-client` without arguments, to be started.
-pub fn client_command() -> Command {
-    piped(env!("CARGO_BIN_EXE_greet-client"))
-}
-
 /// `greet-client` for a port of this machine, to be started.
 pub fn client_to(port: u16) -> Command {
-    let mut command = client_command();
+    let mut command = piped(CLIENT);
     command.args(["127.0.0.1", "--port", &port.to_string()]);
     command
 }
@@ -289,13 +283,12 @@ pub fn patient(stream: TcpStream) -> TcpStream {
 /// the last try was.
 #[track_caller]
 pub fn try_until<T: Debug>(mut attempt: impl FnMut() -> T, is_met: impl Fn(&T) -> bool) -> T {
+    let mut last = attempt();
     for _ in 1..20 {
-        let outcome = attempt();
-        if is_met(&outcome) {
-            return outcome;
+        if !is_met(&last) {
+            last = attempt();
         }
     }
-    let last = attempt();
     assert!(is_met(&last), "{last:?}");
     last
 }
@@ -314,10 +307,6 @@ impl TempPath {
     pub fn new(name: &str) -> Self {
         let name = format!("greet-{}-{name}", std::process::id());
         Self(std::env::temp_dir().join(name))
-    }
-
-    pub fn create(&self) -> File {
-        File::create(&self.0).unwrap()
     }
 }
 

@@ -4,23 +4,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::programs::{SERVER, client_command, piped, run};
+use crate::programs::{CLIENT, SERVER, piped, run};
 
 fn read(path: impl AsRef<Path>) -> String {
     let content = fs::read_to_string(&path);
     content.unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
-/// Whether a page has the heading that a link names.
-fn has_heading(page: &str, name: &str) -> bool {
-    let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
-    let mut names = headings.map(|heading| heading.trim_matches(['#', ' ']).to_lowercase());
-    // A link leaves out the punctuation of its heading.
+/// How a link names a heading: without its punctuation.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches(['#', ' ']).to_lowercase();
     let is_kept = |character: &char| character.is_alphanumeric() || " -_".contains(*character);
-    names.any(|heading| {
-        let kept: String = heading.chars().filter(is_kept).collect();
-        kept.replace(' ', "-") == name
-    })
+    let kept: String = heading.chars().filter(is_kept).collect();
+    kept.replace(' ', "-")
 }
 
 #[test]
@@ -38,7 +34,8 @@ fn every_link_leads_to_what_it_names() {
                 _ if path.starts_with("https://") => continue,
                 _ => read(format!("{folder}/{path}")),
             };
-            let is_there = heading.is_empty() || has_heading(&content, heading);
+            let mut headings = content.lines().filter(|line| line.starts_with('#'));
+            let is_there = heading.is_empty() || headings.any(|line| anchor(line) == heading);
             assert!(is_there, "{target}");
             for item in text.split('`').skip(1).step_by(2) {
                 let is_there = target.ends_with(item) || content.contains(item);
@@ -84,10 +81,13 @@ fn the_naive_server_on_the_page_is_the_one_that_runs() {
 }
 
 #[test]
-fn the_help_is_as_it_is_printed() {
+fn the_help_is_as_it_is_printed_and_fits_80_columns() {
     let page = read("README.md");
-    for (name, mut program) in [("server", piped(SERVER)), ("client", client_command())] {
-        let help = run(program.arg("--help"), b"").stdout;
+    for (name, program) in [("server", SERVER), ("client", CLIENT)] {
+        let help = run(piped(program).arg("--help"), b"").stdout;
+        assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+        let version = format!("greet-{name} {}\n", env!("CARGO_PKG_VERSION"));
+        run(piped(program).arg("--version"), b"").assert_left(0, &version);
         let shown = format!("$ greet-{name} --help\n{help}```");
         assert!(page.contains(&shown.replace(".exe", "")), "{help}");
         // The retry stands among the recipes, too.
@@ -110,12 +110,9 @@ fn the_front_page_is_short_and_its_code_is_narrow() {
     let words = words.filter(|word| word.contains(char::is_alphanumeric));
     let count = words.count();
     assert!(count <= 1_300, "{count} words");
-    let mut code = parts
-        .iter()
-        .skip(1)
-        .step_by(2)
-        .flat_map(|code| code.lines());
-    assert_eq!(code.find(|line| line.chars().count() > 88), None);
+    let code = parts.iter().skip(1).step_by(2);
+    let mut lines = code.flat_map(|code| code.lines());
+    assert_eq!(lines.find(|line| line.chars().count() > 88), None);
 }
 
 /// Recipes of README.md, run by the shells that people paste them into.
@@ -142,12 +139,9 @@ mod recipes {
     #[track_caller]
     fn recipe(words: &str) -> String {
         let page = read("README.md");
-        let blocks = page.split("```sh\n").skip(1);
-        let mut recipes = blocks.map(|block| block.split("```").next().unwrap());
-        recipes
-            .find(|recipe| recipe.contains(words))
-            .expect(words)
-            .into()
+        let mut blocks = page.split("```sh\n").skip(1);
+        let block = blocks.find(|block| block.split("```").next().unwrap().contains(words));
+        block.expect(words).split("```").next().unwrap().into()
     }
 
     /// Runs a script in dash, bash and zsh, with and without `-e` and `pipefail`, each time in a folder of
@@ -178,105 +172,68 @@ mod recipes {
         runs
     }
 
-    /// Runs a recipe with a client that ends with these statuses, one after another.
-    #[track_caller]
-    fn assert_leaves(words: &str, statuses: &str, expected: &str) {
-        let recipe = recipe(words).replace("greet-client HOST", "client");
-        let script = format!("{STAND_IN}\necho {statuses} >statuses\n{recipe}");
-        let script = script + "\necho \"$s ${doubt-}\"; cat sent; cat jobs 2>/dev/null || :";
-        let lines = " one\\\n\n*last";
-        for finished in run_in_every_shell(lines, &script) {
-            finished.assert_left(0, expected);
-        }
-    }
-
     #[test]
-    fn a_retry_ends_at_any_status_but_1() {
-        let words = "while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do";
-        for (statuses, sent) in [("0", 1), ("1 1 0", 3), ("1 2", 2), ("1 3 0", 2), ("127", 1)] {
-            let last = statuses.split(' ').nth(sent - 1).unwrap();
-            let expected = format!("{last} \n{}", "done\n".repeat(sent));
-            assert_leaves(words, statuses, &expected);
-            assert_leaves("-lt 5", statuses, &expected);
-        }
-        let expected = format!("1 \n{}", "done\n".repeat(5));
-        assert_leaves("-lt 5", "1 1 1 1 1 0", &expected);
-    }
-
-    #[test]
-    fn a_retry_runs_the_command_once_that_makes_the_line() {
-        let expected = "0 \n a  *\\\n a  *\\\nrun\n";
-        assert_leaves("$(job)", "1 0", expected);
-    }
-
-    #[test]
-    fn a_retry_after_a_3_does_not_hide_it() {
-        let words = "doubt=yes";
-        assert_leaves(words, "1 0", "0 no\ndone\ndone\n");
-        assert_leaves(words, "3 1 0", "0 yes\ndone\ndone\ndone\n");
-        assert_leaves(words, "3 2", "2 yes\ndone\ndone\n");
-    }
-
-    #[test]
-    fn a_file_is_sent_line_by_line_up_to_a_failure() {
-        let words = "done <lines.txt";
-        assert_leaves(words, "0 1 0 0", "0 \n one\\\n\n\n*last\n");
-        assert_leaves(words, "0 3", "3 \n one\\\n\n");
-        let script = recipe(words).replace("<lines.txt", "</dev/null") + "\necho $s";
-        for finished in run_in_every_shell("", &script) {
-            assert_eq!(finished.stdout, "2\n", "{finished:?}");
-        }
-    }
-
-    #[test]
-    fn the_lines_of_a_file_arrive_at_a_server() {
-        let server = Server::start(&[]);
-        let client = format!("greet-client 127.0.0.1 -p {} >/dev/null", server.port);
-        let script = recipe("done <lines.txt").replace("greet-client HOST", &client);
-        let lines = "你好\n\n \ttwo\\\n";
-        for finished in run_in_every_shell(lines, &(script + "\necho $s")) {
-            assert_eq!(finished.stdout, "0\n", "{finished:?}");
-            for line in lines.split_inclusive('\n') {
-                assert_eq!(String::from_utf8_lossy(&server.program.next_line()), line);
+    fn a_recipe_that_sends_ends_with_the_right_status_and_loses_no_line() {
+        let retry = "while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do";
+        // Some words of a recipe, how the client ends, one try after another, and the last status with all
+        // that was sent.
+        #[rustfmt::skip] // A table.
+        let cases = [
+            (retry, "0", "0 \ndone\n"),
+            (retry, "1 1 0", "0 \ndone\ndone\ndone\n"),
+            (retry, "1 2", "2 \ndone\ndone\n"),
+            (retry, "1 3 0", "3 \ndone\ndone\n"),
+            (retry, "127", "127 \ndone\n"),
+            ("-lt 5", "1 1 0", "0 \ndone\ndone\ndone\n"),
+            ("-lt 5", "1 3 0", "3 \ndone\ndone\n"),
+            ("-lt 5", "1 1 1 1 1 0", "1 \ndone\ndone\ndone\ndone\ndone\n"),
+            ("$(job)", "1 0", "0 \n a  *\\\n a  *\\\nrun\n"),
+            ("doubt=yes", "1 0", "0 no\ndone\ndone\n"),
+            ("doubt=yes", "3 1 0", "0 yes\ndone\ndone\ndone\n"),
+            ("doubt=yes", "3 2", "2 yes\ndone\ndone\n"),
+            ("done <lines.txt", "0 1 0 0", "0 \n one\\\n\n\n*last\n"),
+            ("done <lines.txt", "0 3", "3 \n one\\\n\n"),
+        ];
+        for (words, statuses, expected) in cases {
+            let recipe = recipe(words).replace("greet-client HOST", "client");
+            let script = format!("{STAND_IN}\necho {statuses} >statuses\n{recipe}");
+            let script = script + "\necho \"$s ${doubt-}\"; cat sent; cat jobs 2>/dev/null || :";
+            for finished in run_in_every_shell(" one\\\n\n*last", &script) {
+                finished.assert_left(0, expected);
             }
         }
-    }
-
-    /// Runs the recipe that starts a server, at this port and with its log there.
-    fn start_by_recipe(port: u16, log: &str, then: &str) -> Vec<Finished> {
-        let server = format!("greet-server -b 127.0.0.1 -p {port}");
-        let recipe = recipe("kill -0").replace("greet-server >>", &format!("{server} >>"));
-        let recipe = recipe.replace("2>>server.log", log);
-        // A busy machine may take longer than a person would wait. What never comes is not waited for.
-        let recipe = match log {
-            "2>>server.log" => recipe.replace("-ne 50", "-ne 300"),
-            _ => recipe.replace("sleep 0.1", "sleep 0"),
-        };
-        // What an earlier server has left must not pass for this one's.
-        let script = format!("echo listening on nothing >server.log\n{recipe}\n{then}");
-        run_in_every_shell("", &script)
+        let empty = recipe("done <lines.txt").replace("<lines.txt", "</dev/null");
+        for finished in run_in_every_shell("", &(empty + "\necho $s")) {
+            finished.assert_left(0, "2\n");
+        }
     }
 
     #[test]
     fn a_script_goes_on_once_its_server_listens_and_ends_if_it_cannot() {
-        let patient = "2>>server.log";
-        for finished in start_by_recipe(0, patient, "kill $server; echo goes on") {
+        // What an earlier server has left must not pass for this one's.
+        let script = "echo listening on nothing >server.log\n".to_owned() + &recipe("kill -0");
+        let start = |port: u16| {
+            let server = format!("greet-server -b 127.0.0.1 -p {port} >>");
+            script.replace("greet-server >>", &server)
+        };
+        // A busy machine may take longer than a person would wait.
+        let patient = |port| start(port).replace("-ne 50", "-ne 300");
+        let goes_on = patient(0) + "\nkill $server; echo goes on";
+        for finished in run_in_every_shell("", &goes_on) {
             let listening = finished.stdout.starts_with("listening on 127.0.0.1:");
             let goes_on = finished.stdout.ends_with("\ngoes on\n");
             assert!(listening && goes_on, "{finished:?}");
         }
         let taken = Server::start(&[]);
-        for finished in start_by_recipe(taken.port, patient, "") {
+        for finished in run_in_every_shell("", &patient(taken.port)) {
             finished.assert_status(1);
             let reason = "greet-server does not listen: greet-server: cannot listen on";
             assert!(finished.stderr.contains(reason), "{finished:?}");
         }
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")] // /dev/full is there.
-    fn a_script_does_not_wait_for_ever_for_a_server_with_a_full_disk() {
-        for finished in start_by_recipe(0, "2>/dev/full", "") {
+        // If the disk is full, no reason can be logged. What never comes is not waited for.
+        let full = start(0).replace("2>>server.log", "2>/dev/full");
+        #[cfg(target_os = "linux")] // /dev/full is there.
+        for finished in run_in_every_shell("", &full.replace("sleep 0.1", "sleep 0")) {
             finished.assert_left(1, "");
             let last = finished.stderr.lines().last();
             assert_eq!(last, Some("greet-server does not listen: "));

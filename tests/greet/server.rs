@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
-use std::{fs, thread};
+use std::{fs, fs::File, thread};
 
 use greet::timestamp::timestamp;
 
@@ -98,7 +98,7 @@ fn replies_once_the_message_is_shown() {
     let file = TempPath::new("replied");
     let mut command = server_command();
     let command = command.args(["--reply", "thanks", "--greeting", "hello"]);
-    let server = Server::start_by(command.stdout(file.create()));
+    let server = Server::start_by(command.stdout(File::create(&file.0).unwrap()));
     let client = server.connect();
     write(&client, b"hi\n");
     assert_eq!(read_one_line(&client), b"hello\n");
@@ -126,7 +126,7 @@ fn a_stamp_tells_when_a_message_came_and_from_whom() {
 #[test]
 fn shows_a_message_before_it_closes() {
     let log = TempPath::new("shown");
-    let server = Server::start_by(server_command().stdout(log.create()));
+    let server = Server::start_by(server_command().stdout(File::create(&log.0).unwrap()));
     for number in 1..=100 {
         send(&server.connect(), b"safe\n").unwrap();
         assert_eq!(fs::read_to_string(&log.0).unwrap(), "safe\n".repeat(number));
@@ -149,15 +149,16 @@ fn serves_the_next_client_only_when_it_is_done_with_this_one() {
 #[test]
 fn an_address_that_cannot_be_had_is_an_error_with_the_address_and_the_reason() {
     let taken = Server::start(&[]);
-    // The last is no name, so no name server is asked.
+    // The last is no name, so no name server is asked. It gives the terminal no orders.
     for (host, port) in [
         ("127.0.0.1", taken.port),
         ("192.0.2.200", 65_432),
-        ("no-such-host..invalid", 65_432),
+        ("\u{7}bell..invalid", 65_432),
     ] {
         let mut command = piped(SERVER);
         let server = run(command.args(["-b", host, "-p", &port.to_string()]), b"");
         server.assert_left(1, "");
+        let host = host.replace('\u{7}', "\\u{7}");
         let step = format!("greet-server: cannot listen on {host} port {port}: ");
         let reason = server.stderr.strip_prefix(&step).expect(&server.stderr);
         assert_eq!(reason.lines().count(), 1);
