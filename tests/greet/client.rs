@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::{thread, time::Duration};
 
 use crate::peers::{
-    ClosedPort, drip, flood, greet_and_read_to_end, read_one_line, read_to_end,
+    closed_address, drip, flood, greet_and_read_to_end, read_one_line, read_to_end,
     read_to_end_and_close, serve_once, wait_for_byte, write,
 };
 use crate::programs::{CLIENT, Finished, Program, client_to, piped, run, run_client, start_client};
@@ -66,17 +66,7 @@ impl Finished {
 }
 
 #[test]
-fn sends_one_line_and_half_closes() {
-    let (client, received) = client_at(&[], b"hi\r\nmore\n", |server| {
-        write(server, b"220 ready\r\n");
-        read_to_end(server).unwrap()
-    });
-    client.assert_delivered("220 ready\n");
-    assert_eq!(received, b"hi\n");
-}
-
-#[test]
-fn prints_whatever_the_server_still_sends_line_by_line() {
+fn sends_one_line_and_half_closes_and_prints_what_still_comes() {
     let late = b"\nlate\x1b\xc2\xb7\0\0\0\n\0no end";
     let all = "hello\nearly\n\nlate\x1b\u{b7}\n\nno end\n";
     // A server in C may send its strings with their terminator.
@@ -85,12 +75,14 @@ fn prints_whatever_the_server_still_sends_line_by_line() {
         (b"Connect succeed.\n\0", b"", "Connect succeed.\n"),
         (b"Welcom 127.0.0.1!\0", b"", "Welcom 127.0.0.1!\n"),
     ] {
-        let (client, ()) = client_at(&[], b"hi\n", |server| {
+        let (client, received) = client_at(&[], b"hi\r\nmore\n", |server| {
             write(server, greeting);
-            read_to_end(server).unwrap();
+            let received = read_to_end(server).unwrap();
             write(server, late);
+            received
         });
         client.assert_delivered(shown);
+        assert_eq!(received, b"hi\n");
     }
 }
 
@@ -319,8 +311,8 @@ fn gives_up_on_a_server_that_goes_on_instead_of_closing() {
 
 #[test]
 fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
-    let closed = ClosedPort::new();
-    let port = closed.address().port();
+    let (address, _held) = closed_address();
+    let port = address.port();
     let client = run_client(port, b"hi\n");
     let step = format!("cannot connect to 127.0.0.1 port {port}: ");
     client.assert_failed(TRY_AGAIN, "", &step);

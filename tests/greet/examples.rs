@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::{thread, time::Duration};
 
 use crate::peers::{
-    ClosedPort, drip, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
+    closed_address, drip, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
     serve_once, wait_for_byte, write,
 };
 #[cfg(not(windows))]
@@ -142,8 +142,8 @@ fn each_line_to_keep_alive_has_seconds_of_its_own() {
 
 #[test]
 fn talk_fails_if_nobody_listens_or_answers() {
-    let closed = ClosedPort::new();
-    let refused = talk(closed.address().port(), "hello\n");
+    let (address, _held) = closed_address();
+    let refused = talk(address.port(), "hello\n");
     assert_failed(&refused, 0, "talk: cannot connect to 127.0.0.1:");
 
     let peer = serve_once(|server| read_one_line(&server));

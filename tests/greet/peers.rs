@@ -91,6 +91,13 @@ pub fn flood(stream: &TcpStream) {
     }
 }
 
+/// Listens on a free port of the loopback interface.
+pub fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
 /// A server that is not ours and takes one client.
 pub struct Peer<T> {
     pub port: u16,
@@ -112,8 +119,8 @@ impl<T> Peer<T> {
 pub fn serve_once<T: Send + 'static>(
     behave: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> Peer<T> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (listener, address) = listener();
+    let port = address.port();
     let thread = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         behave(patient(stream))
@@ -127,30 +134,14 @@ pub fn greet_and_read_to_end(server: &TcpStream) -> Vec<u8> {
     read_to_end(server).unwrap()
 }
 
-/// A port of this machine on which nothing listens, and nothing can: an accepted connection holds it.
-/// (The port at its other end would not do. A client may be given that port as its own, and then
-/// connects to itself.)
-pub struct ClosedPort {
-    accepted: TcpStream,
-    _other_end: TcpStream,
-}
-
-impl ClosedPort {
-    pub fn new() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let other_end = connect(listener.local_addr().unwrap().port());
-        let (accepted, _) = listener.accept().unwrap();
-        let closed = Self {
-            accepted,
-            _other_end: other_end,
-        };
-        drop(listener);
-        // A program that another thread starts may hold the listener for a moment more.
-        while TcpStream::connect(closed.address()).is_ok() {}
-        closed
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.accepted.local_addr().unwrap()
-    }
+/// An address of this machine at which nothing listens, and nothing can: an accepted connection holds it. (The
+/// port at its other end would not do. A client may be given that port as its own, and then connects to itself.)
+pub fn closed_address() -> (SocketAddr, [TcpStream; 2]) {
+    let (listener, address) = listener();
+    let other_end = connect(address.port());
+    let (accepted, _) = listener.accept().unwrap();
+    drop(listener);
+    // A program that another thread starts may hold the listener for a moment more.
+    while TcpStream::connect(address).is_ok() {}
+    (address, [accepted, other_end])
 }
