@@ -95,10 +95,10 @@ impl End {
 
 /// What a program does next. The client ends with an exit status.
 #[rustfmt::skip]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Step { Checks, SendsFirst, SendsLast, Reads, Confirms, Looks, Shows, Replies, Closes, Ends(u8) }
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+enum Step { #[default] Checks, SendsFirst, SendsLast, Reads, Confirms, Looks, Shows, Replies, Closes, Ends(u8) }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Default, Clone, PartialEq, Eq, Hash)]
 struct State {
     changes: &'static [Change],
     client: Step,
@@ -113,15 +113,13 @@ struct State {
 
 impl State {
     fn new(changes: &'static [Change]) -> Self {
-        let ends = if changes.contains(&Relay) { 4 } else { 2 };
+        let ends = vec![End::default(); if changes.contains(&Relay) { 4 } else { 2 }];
+        let server = Looks;
         Self {
             changes,
-            client: Checks,
-            server: Looks,
-            ends: vec![End::default(); ends],
-            has_sent: false,
-            received: vec![],
-            shown: vec![],
+            ends,
+            server,
+            ..Self::default()
         }
     }
 

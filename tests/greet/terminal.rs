@@ -1,44 +1,35 @@
 //! The programs in a terminal, in front of which a person sits.
 
-use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use crate::peers::{greet_and_read_to_end, read_to_end, send, serve_once};
+use crate::peers::{greet_and_read_to_end, read_to_end, send, serve_once, write};
 use crate::programs::{Program, client_to, connect, piped, port_in, server_command, skip};
 
 /// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
 /// What is typed in goes to the terminal, and the output is the screen.
 fn start_in_terminal(command: &Command) -> Option<Program> {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<String> = words
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
+    let quoted = words.map(|word| format!("'{}' ", word.to_str().unwrap()));
     let mut script = piped("script");
-    script
-        .args(["-qec", &words.join(" "), "/dev/null"])
-        .env("SHELL", "/bin/sh");
-    match Command::new("script").arg("-V").output() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            skip("no script(1)");
-            None
-        }
-        _ => Some(Program::start(&mut script)),
+    script.args(["-qec", &quoted.collect::<String>(), "/dev/null"]);
+    if piped("script").arg("-V").output().is_err() {
+        skip("no script(1)");
+        return None;
     }
+    Some(Program::start(script.env("SHELL", "/bin/sh")))
 }
 
-/// As a server whose greeting would turn a terminal's text red: greets, and reads what the client sends, to the end.
-fn greet_in_red(mut server: &TcpStream) -> Vec<u8> {
-    server.write_all(b"\x1b[31mhello\n").unwrap();
+/// As a server that would turn a terminal's text red: greets, and reads what the client sends, to the end.
+fn greet_in_red(server: &TcpStream) -> Vec<u8> {
+    write(server, b"\x1b[31mhello\n");
     read_to_end(server).unwrap()
 }
 
 #[track_caller]
 fn screen(program: &Program) -> String {
-    String::from_utf8(program.next_line())
-        .unwrap()
-        .trim_end()
-        .into()
+    let line = String::from_utf8(program.next_line()).unwrap();
+    line.trim_end().into()
 }
 
 #[track_caller]
@@ -51,9 +42,9 @@ fn greeted_in_terminal(port: u16) -> Option<Program> {
 
 #[test]
 fn a_person_is_told_of_the_connection_and_the_delivery() {
-    let server = serve_once(|mut server| {
+    let server = serve_once(|server| {
         let received = greet_in_red(&server);
-        server.write_all(b"thank\x07you\n").unwrap();
+        write(&server, b"thank\x07you\n");
         received
     });
     let mut client = or_skip!(greeted_in_terminal(server.port));
