@@ -334,19 +334,20 @@ mod lost_output {
 
     #[test]
     fn sends_nothing_when_the_greeting_cannot_be_printed() {
-        let (output, reader) = UnixStream::pair().unwrap();
-        reader.shutdown(Shutdown::Both).unwrap();
-        let server = serve_once(|server| {
-            write(&server, b"hello\n");
-            write(&server, &b"more\n".repeat(10_000));
-            read_to_end_and_close(&server)
-        });
-        let client = run(
-            client_to(server.port).stdout(OwnedFd::from(output)),
-            b"hi\n",
-        );
-        client.assert_failed(TRY_AGAIN, "", "cannot write to standard output");
-        assert_eq!(server.outcome().unwrap(), b"");
+        for options in [&[][..], &["--check"]] {
+            let (output, reader) = UnixStream::pair().unwrap();
+            reader.shutdown(Shutdown::Both).unwrap();
+            let server = serve_once(|server| {
+                write(&server, b"hello\n");
+                write(&server, &b"more\n".repeat(10_000));
+                read_to_end_and_close(&server)
+            });
+            let mut client = client_to(server.port);
+            client.args(options).stdout(OwnedFd::from(output));
+            let reason = "cannot write to standard output";
+            run(&mut client, b"hi\n").assert_failed(TRY_AGAIN, "", reason);
+            assert_eq!(server.outcome().unwrap(), b"");
+        }
     }
 
     #[test]

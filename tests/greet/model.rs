@@ -117,8 +117,8 @@ impl State {
         let server = Looks;
         Self {
             changes,
-            ends,
             server,
+            ends,
             ..Self::default()
         }
     }

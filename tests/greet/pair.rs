@@ -42,6 +42,10 @@ fn the_first_line_alone_arrives_empty_or_of_65536_bytes() {
         let ending = format!(" {} bytes received", line.len());
         assert!(server.program.next_error().ends_with(&ending), "{typed:?}");
     }
+    run_client(server.port, b"cut off\r").assert_status(2);
+    assert!(server.program.next_error().ends_with(" connected"));
+    let ending = server.program.next_error();
+    assert!(ending.ends_with(" closed without a message"), "{ending}");
 }
 
 #[test]
