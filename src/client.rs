@@ -155,7 +155,7 @@ impl Session {
     /// too, for 0.75 seconds at most. If a session is only dropped, what the server still sends is
     /// answered with a reset. After a failure, this only drops the session.
     pub fn close(self) {
-        // If `ready` finds that the server has closed, it has closed, too.
+        // If `ready` fails, it has closed the connection itself.
         let _ = self.ready().map(|mut ready| ready.connection.close());
     }
 }

@@ -59,10 +59,12 @@ fn greets_the_next_within_100_ms_of_the_deadline() {
 #[test]
 fn greets_the_next_within_a_second_of_a_line_however_its_client_goes_on() {
     let server = Server::start(&[]);
-    assert_is_greeted_behind((b"line\n", |_| ()), &server, 0..1_000);
+    // Wine, which runs this for Windows, takes long to read what a flood has left.
+    let in_time = 0..if cfg!(windows) { 10_000 } else { 1_000 };
+    assert_is_greeted_behind((b"line\n", |_| ()), &server, in_time.clone());
     let drip = |client: &TcpStream| drip(client, b"line\n");
-    assert_is_greeted_behind((b"line\n", drip), &server, 0..1_000);
-    assert_is_greeted_behind((b"line\n", flood), &server, 0..1_000);
+    assert_is_greeted_behind((b"line\n", drip), &server, in_time.clone());
+    assert_is_greeted_behind((b"line\n", flood), &server, in_time);
 }
 
 #[test]

@@ -7,9 +7,7 @@ use std::{fs, fs::File, thread};
 use greet::timestamp::timestamp;
 
 use crate::peers::{read_one_line, read_to_end, read_to_end_and_close, send, write};
-use crate::programs::{
-    Program, SERVER, Server, TempPath, connect, piped, port_in, run, server_command, try_until,
-};
+use crate::programs::{SERVER, Server, TempPath, piped, run, server_command, try_until};
 
 #[test]
 fn greets_at_once_with_one_line() {
@@ -138,6 +136,7 @@ mod lost_streams {
     use std::os::{fd::OwnedFd, unix::net::UnixStream};
 
     use super::*;
+    use crate::programs::{Program, connect, port_in};
 
     #[test]
     fn a_message_that_nobody_reads_ends_the_server() {
