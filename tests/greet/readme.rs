@@ -118,6 +118,8 @@ fn the_front_page_is_short_and_its_code_is_narrow() {
 /// Recipes of README.md, run by the shells that people paste them into.
 #[cfg(unix)]
 mod recipes {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::programs::{Finished, Server, TempPath, skip};
 
@@ -135,6 +137,18 @@ mod recipes {
         job() { echo run >>jobs; printf '%s\\n' ' a  *\\'; }
     ";
 
+    static SHELLS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let mut shells = vec!["dash", "bash", "zsh"];
+        shells.retain(|shell| {
+            let is_there = piped(shell).args(["-c", ":"]).output().is_ok();
+            if !is_there {
+                skip(&format!("{shell} is missing"));
+            }
+            is_there
+        });
+        shells
+    });
+
     /// The recipe that has these words in it.
     #[track_caller]
     fn recipe(words: &str) -> String {
@@ -150,13 +164,9 @@ mod recipes {
         let programs = Path::new(SERVER).parent().unwrap().display();
         let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
         let mut runs = Vec::new();
-        for shell in ["dash", "bash", "zsh"] {
-            if piped(shell).args(["-c", ":"]).output().is_err() {
-                skip(&format!("{shell} is missing"));
-                continue;
-            }
+        for shell in &*SHELLS {
             for options in [&["-c"][..], &["-ec"], &["-o", "pipefail", "-ec"]] {
-                if shell == "dash" && options.contains(&"pipefail") {
+                if *shell == "dash" && options.contains(&"pipefail") {
                     continue; // Not every dash has it.
                 }
                 // Each test has a thread with its name.
