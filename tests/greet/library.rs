@@ -192,28 +192,6 @@ fn server_session(timeout: Duration) -> (TcpStream, server::Session) {
 }
 
 #[test]
-fn a_conversation_carries_any_bytes_and_its_answers_come_in_order() {
-    let gbk = &b"\xc4\xe3\xba\xc3"[..]; // This is no UTF-8.
-    let (mut client, socket) = client_session(PATIENCE);
-    thread::spawn(move || {
-        let mut server = server::Session::new(socket, PATIENCE);
-        server.send(gbk).unwrap();
-        // To ask for the next line confirms the one before.
-        while let Some(line) = server.receive().unwrap() {
-            server.send(&line.bytes).unwrap();
-        }
-    });
-    assert_eq!(client.receive_greeting().unwrap(), gbk);
-    for line in [gbk, b"", b"two"] {
-        assert_eq!(client.ask(line).unwrap(), line);
-    }
-    let replies = client.ready().unwrap().send(b"bye").unwrap();
-    let (answer, replies) = replies.receive().unwrap().unwrap();
-    assert_eq!(answer, b"bye");
-    replies.finish().unwrap();
-}
-
-#[test]
 fn a_text_that_would_not_arrive_as_it_is_is_refused_and_nothing_sent() {
     let too_long = vec![b'x'; MAX_LINE_LENGTH + 1];
     let two_lines = &b"two\nlines"[..];
@@ -333,19 +311,6 @@ fn each_question_has_a_deadline_of_its_own() {
         // The deadline of this question passes, and so does that of the whole conversation.
         thread::sleep(timeout);
     }
-}
-
-#[test]
-fn bytes_without_lines_pass_unchanged_until_the_half_close() {
-    let (client, mut server) = server_session(PATIENCE);
-    let sent = &b"\0no\r\nline\r"[..];
-    write(&client, sent);
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(server.receive_bytes().unwrap(), sent);
-    assert_eq!(server.receive_bytes().unwrap(), b"");
-    server.send_bytes(sent).unwrap();
-    assert_eq!(server.close(), 0);
-    assert_eq!(read_to_end_and_close(&client).unwrap(), sent);
 }
 
 #[cfg(unix)] // Where a wait that ends by its timeout is `WouldBlock`, too.
