@@ -9,8 +9,8 @@ use std::{fs, thread};
 use crate::client::{MAY_HAVE_ARRIVED, TRY_AGAIN};
 use crate::peers::{read_to_end, read_to_end_and_close, send, serve_once, write};
 use crate::programs::{
-    CLIENT, Finished, PATIENCE, Program, SERVER, Server, client_to, piped, run, run_client,
-    server_command, skip, start_client,
+    CLIENT, Finished, PATIENCE, Program, SERVER, Server, client_to, example, piped, run,
+    run_client, server_command, skip, start_client,
 };
 
 /// Longer than what one read of the server takes.
@@ -131,6 +131,14 @@ fn a_server_stopped_past_its_deadline_gives_no_false_receipt() {
 fn a_server_interrupted_at_any_moment_shows_the_line_once() {
     let statuses = tamper_with_each_call("error=EINTR", "60", |_| ());
     assert!(statuses.iter().all(|status| *status == 0), "{statuses:?}");
+}
+
+#[test]
+fn an_interrupted_echo_goes_on() {
+    let interrupt = "inject=recvfrom:error=EINTR:when=1..2";
+    let mut echo = or_skip!(tampered(example("echo").arg("127.0.0.1:0"), interrupt));
+    let echo = Server::start_by(&mut echo);
+    assert_eq!(send(&echo.connect(), b"hello").unwrap(), b"hello");
 }
 
 #[test]
