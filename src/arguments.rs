@@ -66,11 +66,12 @@ pub fn parse_host(host: &str) -> Result<String, &'static str> {
     let has_port = address.contains([':', '[', ']']) && ipv6.is_err() || interface.contains(':');
     let is_link_local = ipv6.is_ok_and(|ip| ip.is_unicast_link_local());
     let lacks_interface = is_link_local && interface.trim_matches('0').is_empty();
-    // If each part begins with a digit, it is an IPv4 address, whose parts may be octal (inet(3)).
+    // If each part is a number, it is an IPv4 address, whose parts may be octal or hexadecimal (inet(3)).
     let is_digit = |character: char| character.is_ascii_digit();
-    let is_ipv4 = host.split('.').all(|part| part.starts_with(is_digit));
+    let is_number =
+        |part: &str| part.chars().all(is_digit) || part.to_lowercase().starts_with("0x");
     let is_octal = |part: &str| part != "0" && part.starts_with('0') && part.chars().all(is_digit);
-    let has_octal = is_ipv4 && host.split('.').any(is_octal);
+    let has_octal = host.split('.').all(is_number) && host.split('.').any(is_octal);
     Err(match host {
         "" => "must not be empty",
         _ if has_port => "must be a host alone, without brackets; its port goes to --port",

@@ -18,8 +18,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to the first address that answers. `timeout` is for this and the greeting together. Each
-    /// later step has the same time again.
+    /// Connects to the first address that answers. `timeout` is for this and the greeting together.
+    /// [`ask`](Self::ask) and [`ready`](Self::ready) begin it again.
     ///
     /// Each address but the last gets half of the time that is left, because it may be one where
     /// nothing ever answers. Of 60 seconds, three addresses get 30, 15 and 15.

@@ -9,6 +9,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
+use greet::arguments::parse_host;
 use greet::{client::Session, line::read_line, terminal};
 
 /// The longest wait for the connection, and for each answer.
@@ -25,10 +26,11 @@ struct Options {
 /// Takes a host and a port. Whether the host is there, and has this name, is not asked yet.
 fn parse_address(address: &str) -> Result<String, &'static str> {
     let (host, port) = address.rsplit_once(':').unwrap_or_default();
-    match port.parse::<u16>() {
-        Ok(1..) if !host.is_empty() => Ok(address.into()),
-        _ => Err("must be a host and a port, as in 127.0.0.1:8080"),
-    }
+    let Ok(1..) = port.parse::<u16>() else {
+        return Err("must be a host and a port, as in 127.0.0.1:8080");
+    };
+    parse_host(host.trim_matches(['[', ']']))?;
+    Ok(address.into())
 }
 
 fn main() -> ExitCode {

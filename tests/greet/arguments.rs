@@ -31,7 +31,7 @@ fn takes_the_longest_timeout_and_the_shortest_ends_a_silent_client() {
 #[test]
 fn a_host_is_a_host_without_a_port() {
     // An address may name its interface.
-    let taken = "localhost 127.0.0.1 0.0.0.0 127.1 0x7f.0.0.1 0xf.00a 01.example ::1 ::ffff:127.0.0.1 \
+    let taken = "localhost 127.0.0.1 0.0.0.0 127.1 0x7f.0.0.1 0xf.00a 01.example 01.3com ::1 ::ffff:127.0.0.1 \
                  fe80::1%eth0 a.example";
     for host in taken.split_whitespace() {
         assert_eq!(parse_host(host), Ok(host.into()));

@@ -177,7 +177,7 @@ fn an_example_that_cannot_listen_or_is_told_nonsense_says_so() {
             let failed = run(example(name).arg(&taken), b"");
             assert_failed(&failed, 0, &format!("{name}: "));
         }
-        for nonsense in ["nonsense", "127.0.0.1:65536", ":8080", ""] {
+        for nonsense in ["nonsense", "127.0.0.1:65536", ":8080", "010.0.0.1:8080", ""] {
             run(example(name).arg(nonsense), b"").assert_status(2);
         }
         run(example(name).args([&taken, "soon"]), b"").assert_status(2);
