@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::{error::Error, thread, time::Duration};
 
-use crate::line::{Line, MAX_LINE_LENGTH, cut_off, encode, read_line};
+use crate::line::{Line, MAX_LINE_LENGTH, cut_off, encode, read_line, write_line};
 use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
 
 /// A connection to a server, on which no message has been sent.
@@ -218,7 +218,7 @@ impl Ready {
     /// message may have arrived, whole or in part: the connection's failure, or
     /// [`TimedOut`](ErrorKind::TimedOut).
     pub fn send(mut self, message: &[u8]) -> io::Result<Replies> {
-        self.connection.write_all(&encode(message)?)?;
+        write_line(&mut self.connection, message)?;
         self.connection.half_close();
         let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
         Ok(Replies { reader })

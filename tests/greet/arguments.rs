@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use greet::arguments::{parse_host, parse_timeout};
 
-use crate::programs::{CLIENT, SERVER, Server, client_to, piped, run, run_client};
+use crate::programs::{CLIENT, SERVER, Server, piped, run, run_client};
 
 #[test]
 fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
@@ -16,16 +16,6 @@ fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
     for typed in refused.split(' ').chain([""]) {
         parse_timeout(typed).expect_err(typed);
     }
-}
-
-#[test]
-fn takes_the_longest_timeout_and_the_shortest_ends_a_silent_client() {
-    let server = Server::start(&["--timeout", "1000000"]);
-    let client = run(client_to(server.port).args(["-t", "1000000"]), b"hi\n");
-    client.assert_status(0);
-    let server = Server::start(&["--timeout", "0.001"]);
-    let client = server.connect();
-    assert_eq!(server.ending_of(&client), "failed: timed out after 1ms");
 }
 
 #[test]
@@ -77,10 +67,7 @@ fn the_server_refuses_bad_arguments_and_says_which() {
     refuses("-t", "0 -1 -inf -.5", TIMEOUT);
     let port = "'--port <PORT>': must be a port from 0 to 65535\n";
     refuses("-p", "65536 -1 1.5 http ", port);
-    refuses("-b", "[::1]:65432", "'--bind <HOST>': must be");
     refuses("-b", "", "'--bind <HOST>': must not be empty");
-    refuses("-b", "0177.0.0.1", "part that begins with 0");
-    refuses("-b", "fe80::1", "as in fe80::1%eth0\n");
     let messages = "'--messages <N>': must be a whole number from 1 to 18446744073709551615\n";
     refuses("-n", "0 -1 many", messages);
     refuses("-p0", "extra", "unexpected argument 'extra'");
@@ -94,8 +81,6 @@ fn the_client_refuses_bad_arguments_and_says_which() {
     refuses("-p", "65536 -1 0 http ", port);
     refuses("-rline\r", "host", "'--reply <TEXT>': a CR");
     refuses("--reply=thanks", "--check", "cannot be used with");
-    refuses("-p1", "0177.0.0.1", "part that begins with 0");
-    refuses("-p1", "fe80::1", "as in fe80::1%eth0\n");
     refuses("-p1", "[::1]:65432", "'<HOST>': must be");
     refuses("-p1", "", "'<HOST>': must not be empty");
     refuses("--port", "1", "  <HOST>\n");

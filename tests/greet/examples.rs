@@ -11,9 +11,9 @@ use crate::peers::{
 };
 #[cfg(not(windows))]
 use crate::programs::run_client;
-#[cfg(target_os = "linux")]
-use crate::programs::server_command;
 use crate::programs::{Finished, PATIENCE, Server, example, run};
+#[cfg(target_os = "linux")]
+use crate::programs::{client_to, server_command};
 
 fn start(name: &str, seconds: &[&str]) -> Server {
     Server::start_by(example(name).arg("127.0.0.1:0").args(seconds))
@@ -27,7 +27,7 @@ fn talk(port: u16, typed: &str) -> Finished {
 
 /// The program must have failed with one line behind its log, whatever it was told about backtraces.
 #[track_caller]
-fn assert_failed(finished: &Finished, log: usize, reason: &str) {
+fn assert_failed_behind(finished: &Finished, log: usize, reason: &str) {
     finished.assert_status(1);
     let last = finished.stderr.lines().nth(log).unwrap();
     assert!(last.contains(reason), "{finished:?}");
@@ -109,6 +109,10 @@ fn the_eleventh_client_is_served_when_one_of_ten_leaves() {
     }
     let eleventh = server.connect();
     write(&eleventh, b"me, too\n");
+    let a_moment = Duration::from_millis(200);
+    eleventh.set_read_timeout(Some(a_moment)).unwrap();
+    wait_for_byte(&eleventh).expect_err("an eleventh thread");
+    eleventh.set_read_timeout(Some(PATIENCE)).unwrap();
     ten.pop();
     assert!(server.program.next_error().ends_with(" closed"));
     assert!(server.program.next_error().ends_with(" connected"));
@@ -144,11 +148,11 @@ fn each_line_to_keep_alive_has_seconds_of_its_own() {
 fn talk_fails_if_nobody_listens_or_answers() {
     let (address, _held) = closed_address();
     let refused = talk(address.port(), "hello\n");
-    assert_failed(&refused, 0, "talk: cannot connect to 127.0.0.1:");
+    assert_failed_behind(&refused, 0, "talk: cannot connect to 127.0.0.1:");
 
     let peer = serve_once(|server| read_one_line(&server));
     let closed = talk(peer.port, "hello\n");
-    assert_failed(&closed, 1, "talk: no answer: closed without an answer");
+    assert_failed_behind(&closed, 1, "talk: no answer: closed without an answer");
     assert_eq!(peer.outcome(), b"hello\n");
 }
 
@@ -175,7 +179,7 @@ fn an_example_that_cannot_listen_or_is_told_nonsense_says_so() {
     for name in ["echo", "keep_alive", "naive", "talk"] {
         if name != "talk" {
             let failed = run(example(name).arg(&taken), b"");
-            assert_failed(&failed, 0, &format!("{name}: "));
+            assert_failed_behind(&failed, 0, &format!("{name}: "));
         }
         for nonsense in ["nonsense", "127.0.0.1:65536", ":8080", "010.0.0.1:8080", ""] {
             run(example(name).arg(nonsense), b"").assert_status(2);
@@ -234,7 +238,7 @@ fn experiment_3_a_client_resets() {
     for (server, is_naive) in both() {
         reset_after(server.connect(), b"").unwrap();
         if is_naive {
-            assert_failed(&server.program.end(), 1, "naive: Connection reset by peer");
+            assert_failed_behind(&server.program.end(), 1, "naive: Connection reset by peer");
             continue;
         }
         send(&server.connect(), b"still there?\n").unwrap();
@@ -256,11 +260,27 @@ fn experiment_4_the_server_closes_with_bytes_unread() {
 fn experiment_5_the_disk_is_full() {
     let mut naive = example("naive");
     naive.arg("127.0.0.1:0");
+    let mut replying = server_command();
+    replying.args(["--reply", "kept"]);
     // The naive server dies, the line is lost, and its client is told that all is well.
-    for (mut server, status) in [(naive, 0), (server_command(), 3)] {
+    for (mut server, options, status, reason) in [
+        (naive, &[][..], 0, "naive: No space left on device"),
+        (
+            server_command(),
+            &[],
+            3,
+            "cannot show the message from 127.",
+        ),
+        (
+            replying,
+            &["-rkept"],
+            3,
+            "cannot show the message from 127.",
+        ),
+    ] {
         let full = std::fs::File::options().write(true).open("/dev/full");
         let server = Server::start_by(server.stdout(full.unwrap()));
-        run_client(server.port, b"hello\n").assert_status(status);
-        assert_failed(&server.program.end(), 1, "No space left on device");
+        run(client_to(server.port).args(options), b"hello\n").assert_status(status);
+        assert_failed_behind(&server.program.end(), 1, reason);
     }
 }

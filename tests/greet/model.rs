@@ -114,10 +114,9 @@ struct State {
 impl State {
     fn new(changes: &'static [Change]) -> Self {
         let ends = vec![End::default(); if changes.contains(&Relay) { 4 } else { 2 }];
-        let server = Looks;
         Self {
             changes,
-            server,
+            server: Looks,
             ends,
             ..Self::default()
         }
@@ -209,14 +208,16 @@ impl State {
     /// The next segment arrives. A reset may take away what is unread, as it does on many systems.
     fn network_delivers(&mut self, from: usize, to: usize, takes_away: bool) -> Option<String> {
         let segment = *self.ends[from].sent.first()?;
+        if takes_away && segment != Reset {
+            return None;
+        }
         self.ends[from].sent.remove(0);
         self.ends[to].receive(segment);
         if takes_away {
             self.ends[to].unread.clear();
         }
         let direction = if from < to { "server" } else { "client" };
-        (segment == Reset || !takes_away)
-            .then(|| format!("network: {segment:?} to the {direction}"))
+        Some(format!("network: {segment:?} to the {direction}"))
     }
 
     /// Everything that can happen next, in words, and the states that follow.

@@ -2,13 +2,17 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use crate::peers::send;
 use crate::programs::{CLIENT, SERVER, Server, client_to, piped, run, run_client, skip};
 
 #[test]
 fn a_script_receives_one_line_with_messages_1_with_and_without_a_reply() {
     let greeting = "Connect succeed. Please send a message to me\n";
     for (options, reply) in [(&[][..], ""), (&["--reply", "thanks"], "thanks\n")] {
-        let server = Server::start(&[&["--messages", "1"], options].concat());
+        let options = [&["-t1000000"], options].concat();
+        let server = Server::start(&[&["--messages", "1"], &options[..]].concat());
+        // A client without a message does not count.
+        send(&server.connect(), b"").unwrap();
         let line = "你好，世界\n";
         let client = run(client_to(server.port).args(options), line.as_bytes());
         client.assert_delivered(&(greeting.to_owned() + reply));

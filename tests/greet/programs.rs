@@ -15,6 +15,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
 pub const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
 
+// The statuses of `greet-client` that are no success.
+pub const TRY_AGAIN: i32 = 1;
+/// Nothing was sent, and the same again would end the same.
+pub const REFUSED: i32 = 2;
+pub const MAY_HAVE_ARRIVED: i32 = 3;
+
 /// A running program, with its output and its errors line by line.
 pub struct Program {
     child: Child,
@@ -43,6 +49,26 @@ impl Finished {
     pub fn assert_left(&self, status: i32, stdout: &str) {
         self.assert_status(status);
         assert_eq!(self.stdout, stdout, "{self:?}");
+    }
+
+    /// `greet-client` must have failed with one line, which says what became of the message, and why.
+    #[track_caller]
+    pub fn assert_failed(&self, status: i32, stdout: &str, reason: &str) {
+        let fate = match status {
+            MAY_HAVE_ARRIVED => "greet-client: the line may have arrived: ",
+            _ => "greet-client: nothing was sent: ",
+        };
+        self.assert_left(status, stdout);
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        assert!(self.stderr.starts_with(fate), "{self:?}");
+        assert!(self.stderr.contains(reason), "{self:?}");
+    }
+
+    /// `greet-client` must have printed this, and said nothing else.
+    #[track_caller]
+    pub fn assert_delivered(&self, stdout: &str) {
+        self.assert_left(0, stdout);
+        assert_eq!(self.stderr, "");
     }
 }
 
@@ -205,12 +231,12 @@ pub fn start_client(port: u16, arguments: &[&str]) -> Program {
     Program::start(client_to(port).args(arguments))
 }
 
-/// Runs a client with `input` on its standard input.
+/// Runs a command with `input` on its standard input.
 #[track_caller]
-pub fn run(client: &mut Command, input: &[u8]) -> Finished {
-    let mut client = Program::start(client);
-    client.type_in(input);
-    client.end()
+pub fn run(command: &mut Command, input: &[u8]) -> Finished {
+    let mut program = Program::start(command);
+    program.type_in(input);
+    program.end()
 }
 
 /// Runs `greet-client` with `input` on its standard input.

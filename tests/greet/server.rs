@@ -60,17 +60,6 @@ fn half_closes_after_the_message_and_counts_what_still_comes() {
 }
 
 #[test]
-fn a_client_without_a_message_is_no_message() {
-    let server = Server::start(&["--messages", "1"]);
-    let client = server.connect();
-    send(&client, b"").unwrap();
-    assert_eq!(server.ending_of(&client), "closed without a message");
-    send(&server.connect(), b"\n").unwrap();
-    let finished = server.program.end();
-    finished.assert_left(0, "\n");
-}
-
-#[test]
 fn replies_once_the_message_is_shown() {
     let file = TempPath::new("replied");
     let mut command = server_command();
@@ -137,23 +126,6 @@ mod lost_streams {
 
     use super::*;
     use crate::programs::{Program, connect, port_in};
-
-    #[test]
-    fn a_message_that_nobody_reads_ends_the_server() {
-        let (output, reader) = UnixStream::pair().unwrap();
-        let server = Server::start_by(server_command().stdout(OwnedFd::from(output)));
-        reader.shutdown(Shutdown::Both).unwrap();
-        let client = server.connect();
-        read_one_line(&client);
-        send(&client, b"lost\n").expect_err("a receipt");
-        let address = client.local_addr().unwrap();
-        assert_eq!(server.program.next_error(), format!("{address} connected"));
-        let finished = server.program.end();
-        finished.assert_status(1);
-        let told = format!("greet-server: cannot show the message from {address}: Broken pipe");
-        assert!(finished.stderr.starts_with(&told), "{finished:?}");
-        assert_eq!(finished.stderr.lines().count(), 1);
-    }
 
     #[test]
     fn goes_on_when_standard_error_is_lost() {
