@@ -205,6 +205,9 @@ fn with_reply_nothing_behind_the_reply_matters() {
     });
     client.assert_delivered("hello\nthanks\n");
     assert!(outcome.is_err() || cfg!(windows), "it still reads");
+    if cfg!(windows) {
+        return; // There a reset takes along what was not read before.
+    }
     // A reset, by a line that is left unread, changes nothing.
     let (client, ()) = client_at(&["-rthanks"], b"hi\n", |server| {
         write(server, b"hello\n");

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, Cursor, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 use std::{fmt::Debug, sync::mpsc, thread};
 
 use greet::line::{MAX_LINE_LENGTH, read_line, write_line};
@@ -161,7 +161,7 @@ fn an_address_where_nothing_answers_leaves_time_for_the_next() {
     let ((_silent, nowhere), (_listener, open)) = (listener(), listener());
     // A connection stays in the queue though its client is gone.
     while TcpStream::connect_timeout(&nowhere, Duration::from_millis(500)).is_ok() {}
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     let timeout = Duration::from_secs(3);
     let session = client::Session::connect(&[nowhere, nowhere, open][..], timeout).unwrap();
     assert_eq!(session.address(), open);
@@ -339,7 +339,7 @@ fn a_socket_that_does_not_block_is_waited_for_without_spinning() {
     assert_fails(server.receive(), ErrorKind::TimedOut);
     // The session has made the socket wait, so its copy waits, too.
     copy.set_read_timeout(Some(timeout)).unwrap();
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     assert_fails(wait_for_byte(&copy), ErrorKind::WouldBlock);
     assert!(start.elapsed() >= timeout);
 }
