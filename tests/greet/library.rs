@@ -14,7 +14,7 @@ use crate::peers::{
     closed_address, listener, read_one_line, read_to_end, read_to_end_and_close, wait_for_byte,
     write,
 };
-use crate::programs::{PATIENCE, connect, patient};
+use crate::programs::{PATIENCE, connect, patient, try_until};
 
 #[track_caller]
 fn assert_fails<T: Debug>(outcome: io::Result<T>, kind: ErrorKind) {
@@ -248,21 +248,27 @@ fn nothing_is_asked_once_the_server_has_closed_or_said_something() {
     assert_eq!(read_to_end(&server).unwrap(), b"");
 
     // One answers with two lines, and one with a reset behind its answer. On Windows a reset takes along
-    // what was not read before.
+    // what was not read before. A program that another thread starts may hold the reset back for a moment.
     for is_reset in [false, !cfg!(windows)] {
-        let (mut client, server) = client_session(PATIENCE);
-        let server = thread::spawn(move || {
-            if is_reset {
-                wait_for_byte(&server).unwrap();
-                write(&server, b"1\n"); // This leaves the line unread.
-            } else {
-                answer(&server, b"1\n", b"1\n2\n");
-            }
+        let second_question = || {
+            let (mut client, server) = client_session(PATIENCE);
+            let server = thread::spawn(move || {
+                if is_reset {
+                    wait_for_byte(&server).unwrap();
+                    write(&server, b"1\n"); // This leaves the line unread.
+                } else {
+                    answer(&server, b"1\n", b"1\n2\n");
+                }
+            });
+            assert_eq!(client.ask(b"1").unwrap(), b"1");
+            server.join().unwrap();
+            let kind = client.ask(b"2").unwrap_err().kind();
+            client.ask(b"3").unwrap_err();
+            kind
+        };
+        try_until(second_question, |kind| {
+            *kind == ErrorKind::ConnectionAborted
         });
-        assert_eq!(client.ask(b"1").unwrap(), b"1");
-        server.join().unwrap();
-        assert_fails(client.ask(b"2"), ErrorKind::ConnectionAborted);
-        client.ask(b"3").unwrap_err();
     }
 }
 
