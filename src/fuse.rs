@@ -26,9 +26,8 @@ impl<T> Fuse<T> {
     pub(crate) fn pass<R>(&mut self, step: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
         // Until the step succeeds, it counts as failed.
         if mem::replace(&mut self.is_blown, true) {
-            return Err(io::Error::other(
-                "an earlier step on this connection has failed",
-            ));
+            let reason = "an earlier step on this connection has failed";
+            return Err(io::Error::other(reason));
         }
         let outcome = step(&mut self.stream)?;
         self.is_blown = false;

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, ErrorKind, Write};
 /// Without a limit, a peer that never ends its line would fill the memory.
 pub const MAX_LINE_LENGTH: usize = 65_536;
 
+/// Says [`MAX_LINE_LENGTH`] in words.
 const TOO_LONG: &str = "the line is longer than 65536 bytes";
 
 /// A line, as [`read_line`] found it.

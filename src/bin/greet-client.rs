@@ -136,13 +136,14 @@ fn fail(status: u8, fate: &str, error: &anyhow::Error) -> ExitCode {
 /// Connects to a host as it was typed.
 fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<Session> {
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    let session = Session::connect(&addresses[..], timeout);
     // std does not parse an address with its interface, such as `fe80::1%eth0`, as an `IpAddr`.
     let is_address = host.parse::<IpAddr>().is_ok() || host.contains('%');
     match addresses[..] {
         // The error of several addresses names them. That of a single address does not, so this does,
         // unless the user typed the address.
-        [only] if !is_address => Session::connect(only, timeout).with_context(|| only.ip()),
-        _ => Ok(Session::connect(&addresses[..], timeout)?),
+        [only] if !is_address => session.with_context(|| only.ip()),
+        _ => Ok(session?),
     }
 }
 
