@@ -1,6 +1,6 @@
 //! `greet-client`, at servers good and bad that are not ours.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::{thread, time::Duration};
 
@@ -119,7 +119,7 @@ fn standard_input_that_cannot_be_read_is_no_line() {
     use std::os::{fd::OwnedFd, unix::net::UnixStream};
     let that_does_not_block = |half: &[u8]| {
         let (input, held) = UnixStream::pair().unwrap();
-        std::io::Write::write_all(&mut &held, half).unwrap();
+        (&held).write_all(half).unwrap();
         input.set_nonblocking(true).unwrap();
         (OwnedFd::from(input), Some(held))
     };
@@ -195,12 +195,12 @@ fn with_reply_only_the_reply_is_a_receipt() {
 #[test]
 fn with_reply_nothing_behind_the_reply_matters() {
     // The client waits for nothing: once it has ended its stream, it is gone.
-    let (client, outcome) = client_at(&["-rthanks"], b"hi\n", |server| {
+    let (client, outcome) = client_at(&["-rthanks"], b"hi\n", |mut server| {
         write(server, b"hello\n");
         read_one_line(server);
         write(server, b"thanks\n");
         read_to_end(server).unwrap();
-        let _ = std::io::Write::write_all(&mut &*server, b"late\n");
+        let _ = server.write_all(b"late\n");
         read_to_end_and_close(server)
     });
     client.assert_delivered("hello\nthanks\n");
@@ -237,11 +237,13 @@ fn fails_in_time_and_says_why_when_no_greeting_comes() {
         read_to_end(server).unwrap();
     };
     let drips: Behaviour = |server| drip(server, b".");
+    let seven = ": timed out after 1.5s, 7 bytes without a line end\n";
+    let silent: Behaviour = |server| _ = read_to_end(server);
     let cases: [(Behaviour, &str, &str); 5] = [
         (|_| (), "60", ": closed without a greeting\n"),
-        (|server| _ = read_to_end(server), "0.5", "after 500ms\n"),
+        (silent, "0.5", ": timed out after 500ms\n"),
         (drips, "0.5", ": timed out after 500ms"),
-        (says_login, TIMEOUT, "1.5s, 7 bytes without a line end\n"),
+        (says_login, TIMEOUT, seven),
         (flood, "60", ": the line is longer than 65536 bytes\n"),
     ];
     for (behave, timeout, reason) in cases {

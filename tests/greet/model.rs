@@ -237,10 +237,10 @@ impl State {
             Some(format!("client: {step:?}"))
         });
         attempt(&|state| {
-            let step = state.client;
+            let step = Some(state.client).filter(|step| !is_over(*step))?;
             state.client = Ends(if step == Checks { 1 } else { 3 });
             state.ends[0].close();
-            (!is_over(step)).then(|| "client: gives up".into())
+            Some("client: gives up".into())
         });
         attempt(&|state| {
             let step = state.server;
@@ -249,10 +249,10 @@ impl State {
             Some(format!("server: {step:?}"))
         });
         attempt(&|state| {
-            let step = state.server;
+            let step = Some(state.server).filter(|step| !is_over(*step))?;
             state.server = Ends(1);
             state.ends.last_mut()?.close();
-            (!is_over(step)).then(|| format!("server: {step:?}, and fails"))
+            Some(format!("server: {step:?}, and fails"))
         });
         attempt(&|state| {
             state.ends.last_mut()?.half_close();

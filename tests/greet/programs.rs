@@ -311,9 +311,10 @@ pub fn patient(stream: TcpStream) -> TcpStream {
 pub fn try_until<T: Debug>(mut attempt: impl FnMut() -> T, is_met: impl Fn(&T) -> bool) -> T {
     let mut last = attempt();
     for _ in 1..20 {
-        if !is_met(&last) {
-            last = attempt();
+        if is_met(&last) {
+            break;
         }
+        last = attempt();
     }
     assert!(is_met(&last), "{last:?}");
     last
