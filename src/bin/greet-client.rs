@@ -11,6 +11,8 @@ use greet::arguments::{DEFAULT_PORT, parse_host, parse_line, parse_port, parse_t
 use greet::line::{check_line, read_line};
 use greet::{client::Session, terminal};
 
+use Failure::{MayHaveArrived, Refused, TryAgain};
+
 /// A terminal hands over at most so many bytes of a line on Linux, and drops the rest (termios(3),
 /// canonical mode).
 const TERMINAL_LIMIT: usize = 4_095;
@@ -52,18 +54,33 @@ struct Options {
     check: bool,
 }
 
-fn main() -> ExitCode {
-    let failure = exchange(&Options::parse()).err();
-    failure.unwrap_or(ExitCode::SUCCESS)
+/// Why there is no receipt, by what is known of the line.
+enum Failure {
+    /// Nothing was sent, and another time it may be.
+    TryAgain(anyhow::Error),
+    /// Nothing was sent, and the same again ends the same.
+    Refused(anyhow::Error),
+    /// The line was sent, or a part of it, or perhaps nothing.
+    MayHaveArrived(anyhow::Error),
 }
 
-/// The five steps of a TCP client. A failure is reported where it happens, and returned as the exit
-/// status, which says what is known of the line.
-fn exchange(options: &Options) -> Result<(), ExitCode> {
+fn main() -> ExitCode {
+    let (status, fate, reason) = match exchange(&Options::parse()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(TryAgain(reason)) => (1, "nothing was sent", reason),
+        Err(Refused(reason)) => (2, "nothing was sent", reason),
+        Err(MayHaveArrived(reason)) => (3, "the line may have arrived", reason),
+    };
+    terminal::log(io::stderr(), &format!("greet-client: {fate}: {reason:#}"));
+    ExitCode::from(status)
+}
+
+/// The five steps of a TCP client.
+fn exchange(options: &Options) -> Result<(), Failure> {
     // 1. create, 2. connect
     let mut session = connect_to_host(&options.host, options.port, options.timeout)
         .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))
-        .map_err(try_again)?;
+        .map_err(TryAgain)?;
     let address = session.address();
     tell_user(&format!("connected to {address}\n"));
 
@@ -71,66 +88,45 @@ fn exchange(options: &Options) -> Result<(), ExitCode> {
     let greeting = session
         .receive_greeting()
         .with_context(|| format!("no greeting from {address}"))
-        .map_err(try_again)?;
-    let printed = print(&greeting).map_err(try_again);
-    let line = match printed.and_then(|()| line_to_send(options)) {
-        Ok(Some(line)) => line,
+        .map_err(TryAgain)?;
+    let line = match print(&greeting) {
+        Ok(()) => line_to_send(options),
+        Err(error) => Err(TryAgain(error)),
+    };
+    let Ok(Some(line)) = line else {
         // An orderly close tells the server that no message comes. A reset could be any failure.
-        nothing_to_send => {
-            session.close();
-            return nothing_to_send.map(|_| ());
-        }
+        session.close();
+        return line.map(|_| ());
     };
 
     // 4. send, and half-close. Up to `ready`, nothing was sent. From `send` on, that is not known.
     let no_receipt = |error: io::Error| {
         let step = format!("no receipt from {address}");
-        may_have_arrived(anyhow::Error::new(error).context(step))
+        MayHaveArrived(anyhow::Error::new(error).context(step))
     };
     if let Some(reply) = &options.reply {
         let answer = session.ask(&line).map_err(|error| match error.kind() {
-            ConnectionAborted => try_again(error),
+            ConnectionAborted => TryAgain(error.into()),
             _ => no_receipt(error),
         })?;
         // The reply is the receipt, so nothing is left to wait for: dropping the session closes it.
-        print(&answer).map_err(may_have_arrived)?;
+        print(&answer).map_err(MayHaveArrived)?;
         if answer != reply.as_bytes() {
             return Err(no_receipt(io::Error::other("the reply is another one")));
         }
     } else {
-        let ready = session.ready().map_err(try_again)?;
+        let ready = session.ready().map_err(|error| TryAgain(error.into()))?;
         let mut replies = ready.send(&line).map_err(no_receipt)?;
 
         // 5. close: dropping `replies` does it. First read to the end of the server's stream, because
         // that is the receipt.
         while let Some((reply, rest)) = replies.receive().map_err(no_receipt)? {
-            print(&reply).map_err(may_have_arrived)?;
+            print(&reply).map_err(MayHaveArrived)?;
             replies = rest;
         }
     }
     tell_user(&format!("{} bytes delivered\n", line.len()));
     Ok(())
-}
-
-/// Nothing was sent, and another time it may be.
-fn try_again(error: impl Into<anyhow::Error>) -> ExitCode {
-    fail(1, "nothing was sent", &error.into())
-}
-
-/// Nothing was sent, and the same again ends the same.
-fn refuse(error: impl Into<anyhow::Error>) -> ExitCode {
-    fail(2, "nothing was sent", &error.into())
-}
-
-/// The line was sent, or a part of it, or perhaps nothing.
-fn may_have_arrived(error: impl Into<anyhow::Error>) -> ExitCode {
-    fail(3, "the line may have arrived", &error.into())
-}
-
-/// Reports a failure: what is known of the line, and the reason.
-fn fail(status: u8, fate: &str, error: &anyhow::Error) -> ExitCode {
-    terminal::log(io::stderr(), &format!("greet-client: {fate}: {error:#}"));
-    ExitCode::from(status)
 }
 
 /// Connects to a host as it was typed.
@@ -149,7 +145,7 @@ fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<S
 
 /// Reads one line from standard input, and refuses a line that would not arrive as it is. A check sends
 /// nothing.
-fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, ExitCode> {
+fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
     if options.check {
         return Ok(None);
     }
@@ -159,21 +155,21 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, ExitCode> {
     if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
         tell_user("\n");
     }
-    let status = match &line {
+    let failure = match &line {
         // Standard input is in non-blocking mode, and empty for the moment. If a part of the line had come,
         // the error is not the system's own. Another try would then send the rest as if it were a line.
-        Err(error) if error.kind() == WouldBlock && error.raw_os_error().is_some() => try_again,
-        _ => refuse,
+        Err(error) if error.kind() == WouldBlock && error.raw_os_error().is_some() => TryAgain,
+        _ => Refused,
     };
-    let line = line.context("standard input").map_err(status)?;
-    let line = line.ok_or_else(|| refuse(anyhow!("no line on standard input")))?;
+    let line = line.context("standard input").map_err(failure)?;
+    let line = line.ok_or_else(|| Refused(anyhow!("no line on standard input")))?;
     let mut text = line.bytes;
     // A NUL ends a line that is received. In a line that is to be sent, it is a mistake.
     text.extend(line.end.filter(|end| *end == 0));
-    check_line(&text).map_err(refuse)?;
+    check_line(&text).map_err(|error| Refused(error.into()))?;
     if cfg!(target_os = "linux") && text.len() >= TERMINAL_LIMIT && io::stdin().is_terminal() {
         let reason = format!("the terminal cuts a line at {TERMINAL_LIMIT} bytes: use a pipe");
-        return Err(refuse(anyhow!(reason)));
+        return Err(Refused(anyhow!(reason)));
     }
     Ok(Some(text))
 }
