@@ -113,22 +113,25 @@ impl Session {
         self.stream.pass(|reader| {
             reader.get_mut().deadline.renew();
             // A server in C may have sent the NUL of its string behind its last answer.
-            if look(reader)?.iter().any(|byte| *byte != 0) {
+            if take_early(reader)?.iter().any(|byte| *byte != 0) {
                 return Err(aborted("the server had said something before it was asked"));
             }
             let sent = reader.get_mut().write_all(&line);
             let answer = sent.and_then(|()| read_reply(reader));
-            let answer = answer.map_err(|error| match error.kind() {
+            let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer");
+            match answer {
+                Ok(Some(Line {
+                    bytes,
+                    end: Some(_),
+                })) => Ok(bytes),
+                Ok(Some(half)) => Err(cut_off(closed(), half.bytes.len())),
+                Ok(None) => Err(closed()),
                 // The system's own word for a lost connection must not mean that nothing was sent.
-                ErrorKind::ConnectionAborted => io::Error::new(ErrorKind::ConnectionReset, error),
-                _ => error,
-            })?;
-            let Line { bytes, end } = answer.unwrap_or_default();
-            if end.is_none() {
-                let closed = io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer");
-                return Err(cut_off(closed, bytes.len()));
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
+                    Err(io::Error::new(ErrorKind::ConnectionReset, error))
+                }
+                Err(error) => Err(error),
             }
-            Ok(bytes)
         })
     }
 
@@ -145,18 +148,26 @@ impl Session {
     pub fn ready(self) -> io::Result<Ready> {
         let mut reader = self.stream.into_inner()?;
         reader.get_mut().deadline.renew();
-        let early = look(&mut reader);
+        let early = take_early(&mut reader);
         let mut connection = reader.into_inner();
-        let early = early.inspect_err(|_| _ = connection.close())?;
-        Ok(Ready { early, connection })
+        match early {
+            Ok(early) => Ok(Ready { early, connection }),
+            Err(error) => {
+                connection.close();
+                Err(error)
+            }
+        }
     }
 
     /// Makes an orderly close without a message: half-closes, and reads until the server has closed,
     /// too, for 0.75 seconds at most. If a session is only dropped, what the server still sends is
     /// answered with a reset. After a failure, this only drops the session.
     pub fn close(self) {
-        // If `ready` fails, it has closed the connection itself.
-        let _ = self.ready().map(|mut ready| ready.connection.close());
+        if let Ok(reader) = self.stream.into_inner() {
+            let mut connection = reader.into_inner();
+            connection.deadline.renew();
+            connection.close();
+        }
     }
 }
 
@@ -176,7 +187,7 @@ fn refuse_itself(mut connection: Connection) -> io::Result<Connection> {
 }
 
 /// Takes from a connection what the server has sent so far, without waiting for more.
-fn look(reader: &mut BufReader<Connection>) -> io::Result<Vec<u8>> {
+fn take_early(reader: &mut BufReader<Connection>) -> io::Result<Vec<u8>> {
     let mut early = reader.buffer().to_vec();
     reader.consume(early.len());
     let socket = &reader.get_ref().socket;
@@ -221,7 +232,8 @@ impl Ready {
         write_line(&mut self.connection, message)?;
         self.connection.half_close();
         let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
-        Ok(Replies { reader })
+        let stream = Fuse::new(reader);
+        Ok(Replies { stream })
     }
 }
 
@@ -239,24 +251,28 @@ impl Ready {
 #[derive(Debug)]
 #[must_use = "the message is delivered only once `receive` returns `None`, or `finish` succeeds"]
 pub struct Replies {
-    reader: BufReader<Chain<Cursor<Vec<u8>>, Connection>>,
+    stream: Fuse<BufReader<Chain<Cursor<Vec<u8>>, Connection>>>,
 }
 
 impl Replies {
-    /// Receives a line. Returns it with what follows, or `None` at the end of the stream, which is [the
+    /// Receives a line, or `None` at the end of the stream, which is [the
     /// receipt](crate#the-close-is-the-receipt).
     ///
     /// # Errors
     ///
     /// An error means that the message may have arrived, whole or in part: the errors of
-    /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). It takes the
-    /// replies along: a socket reports a failure only once, and then looks as if it had been closed in
-    /// order.
-    pub fn receive(mut self) -> io::Result<Option<(Vec<u8>, Self)>> {
-        match read_reply(&mut self.reader)? {
-            Some(reply) => Ok(Some((reply.bytes, self))),
-            None => self.confirm().map(|()| None),
-        }
+    /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). From then on, there
+    /// is always an error: a socket reports a failure only once, and then looks as if it had been closed
+    /// in order.
+    pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.stream.pass(|reader| {
+            let reply = read_reply(reader)?;
+            if reply.is_none() {
+                let (_, connection) = reader.get_ref().get_ref();
+                confirm(connection)?;
+            }
+            Ok(reply.map(|line| line.bytes))
+        })
     }
 
     /// Waits for the receipt, and throws away the replies before it.
@@ -265,35 +281,32 @@ impl Replies {
     ///
     /// As for [`receive`](Self::receive).
     pub fn finish(mut self) -> io::Result<()> {
-        while let Some((_reply, rest)) = self.receive()? {
-            self = rest;
-        }
+        while self.receive()?.is_some() {}
         Ok(())
     }
+}
 
-    /// Makes sure that the end of the stream is a receipt: everything that we sent is acknowledged,
-    /// and no reset came.
-    fn confirm(&self) -> io::Result<()> {
-        let (_, Connection { socket, deadline }) = self.reader.get_ref().get_ref();
-        // Is it acknowledged? If the server closed while the message was on its way, the message meets
-        // a closed socket, and a reset comes back. Linux knows the peer's address until both
-        // directions are closed and acknowledged. Nothing in std waits for that, so this looks again and
-        // again. On other systems the address says nothing: Windows may know it for ever, and macOS forgets
-        // it at once.
-        while cfg!(target_os = "linux") {
-            match socket.peer_addr() {
-                Ok(_) => deadline.remaining()?,
-                // This alone says that all is acknowledged (getpeername(2), ENOTCONN). Whatever else the
-                // call may fail with, as in a sandbox that forbids it, tells nothing.
-                Err(error) if error.kind() == ErrorKind::NotConnected => break,
-                Err(error) => return Err(error),
-            };
-            thread::sleep(Duration::from_millis(1));
-        }
-        // Was there a reset? `read` does not report one that came after the end of the stream
-        // (socket(7), SO_ERROR).
-        socket.take_error()?.map_or(Ok(()), Err)
+/// Makes sure that the end of the stream is a receipt: everything that we sent is acknowledged, and no
+/// reset came.
+fn confirm(connection: &Connection) -> io::Result<()> {
+    let Connection { socket, deadline } = connection;
+    // Is it acknowledged? If the server closed while the message was on its way, the message meets a closed
+    // socket, and a reset comes back. Linux knows the peer's address until both directions are closed and
+    // acknowledged. Nothing in std waits for that, so this looks again and again. On other systems the
+    // address says nothing: Windows may know it for ever, and macOS forgets it at once.
+    while cfg!(target_os = "linux") {
+        match socket.peer_addr() {
+            Ok(_) => deadline.remaining()?,
+            // This alone says that all is acknowledged (getpeername(2), ENOTCONN). Whatever else the call
+            // may fail with, as in a sandbox that forbids it, tells nothing.
+            Err(error) if error.kind() == ErrorKind::NotConnected => break,
+            Err(error) => return Err(error),
+        };
+        thread::sleep(Duration::from_millis(1));
     }
+    // Was there a reset? `read` does not report one that came after the end of the stream (socket(7),
+    // SO_ERROR).
+    socket.take_error()?.map_or(Ok(()), Err)
 }
 
 /// Reads a line from a server. Servers in C send the NUL of their string after its line end. That NUL

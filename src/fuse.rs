@@ -1,6 +1,6 @@
 //! A fuse: after one failure, nothing passes any more.
 
-use std::{io, mem};
+use std::io;
 
 /// A stream that can be used in steps until one of them fails.
 ///
@@ -24,19 +24,23 @@ impl<T> Fuse<T> {
     ///
     /// The step's error, and from then on always an error.
     pub(crate) fn pass<R>(&mut self, step: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
-        // Until the step succeeds, it counts as failed.
-        if mem::replace(&mut self.is_blown, true) {
-            let reason = "an earlier step on this connection has failed";
-            return Err(io::Error::other(reason));
-        }
-        let outcome = step(&mut self.stream)?;
-        self.is_blown = false;
-        Ok(outcome)
+        self.check()?;
+        let outcome = step(&mut self.stream);
+        self.is_blown = outcome.is_err();
+        outcome
     }
 
     /// Gives the stream back, unless a step has failed.
-    pub(crate) fn into_inner(mut self) -> io::Result<T> {
-        self.pass(|_| Ok(()))?;
+    pub(crate) fn into_inner(self) -> io::Result<T> {
+        self.check()?;
         Ok(self.stream)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.is_blown {
+            let reason = "an earlier step on this connection has failed";
+            return Err(io::Error::other(reason));
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,10 @@ use std::io::{self, BufRead, ErrorKind, Write};
 pub const MAX_LINE_LENGTH: usize = 65_536;
 
 /// Says [`MAX_LINE_LENGTH`] in words.
-const TOO_LONG: &str = "the line is longer than 65536 bytes";
+fn too_long(kind: ErrorKind) -> io::Error {
+    let reason = format!("the line is longer than {MAX_LINE_LENGTH} bytes");
+    io::Error::new(kind, reason)
+}
 
 /// A line, as [`read_line`] found it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,10 +82,16 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
         bytes.pop();
     }
     if bytes.len() > MAX_LINE_LENGTH {
-        return Err(io::Error::new(ErrorKind::InvalidData, TOO_LONG));
+        return Err(too_long(ErrorKind::InvalidData));
     }
     let is_line = end.is_some() || !bytes.is_empty();
     Ok(is_line.then_some(Line { bytes, end }))
+}
+
+/// Whether not a byte of the line had come: then [`read_line`] returns the system's own error.
+#[must_use]
+pub fn nothing_came(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
 }
 
 /// Adds to an error how many bytes of a line had come, if any. Without that, a peer that forgets the
@@ -106,7 +115,7 @@ pub fn check_line(text: &[u8]) -> io::Result<()> {
         _ if text.contains(&0) => "a NUL in the line would end it early",
         _ if text.contains(&b'\n') => "an LF in the line would end it early",
         [.., b'\r'] => "a CR at the end would be dropped",
-        _ if text.len() > MAX_LINE_LENGTH => TOO_LONG,
+        _ if text.len() > MAX_LINE_LENGTH => return Err(too_long(ErrorKind::InvalidInput)),
         _ => return Ok(()),
     };
     Err(io::Error::new(ErrorKind::InvalidInput, reason))

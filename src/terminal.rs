@@ -13,12 +13,12 @@ pub fn show(output: impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()
     write_whole(output, escaped.as_deref().unwrap_or(line))
 }
 
-/// Writes a line to a log. It is always escaped, because it may quote an argument, which can hold
+/// Writes a line to the log, which is standard error. It is always escaped, because it may quote an argument, which can hold
 /// anything.
 ///
 /// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then.
-pub fn log(output: impl Write, line: &str) {
-    let _ = write_whole(output, escape(line.as_bytes()).as_bytes());
+pub fn log(line: &str) {
+    let _ = write_whole(io::stderr(), escape(line.as_bytes()).as_bytes());
 }
 
 /// Writes a text and one LF with a single call of `write_all`. If they were written in pieces, another

@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use greet::arguments::{DEFAULT_PORT, parse_host, parse_line, parse_port, parse_timeout};
-use greet::line::{check_line, read_line};
+use greet::line::{check_line, nothing_came, read_line};
 use greet::{client::Session, terminal};
 
 use Failure::{MayHaveArrived, Refused, TryAgain};
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         Err(Refused(reason)) => (2, "nothing was sent", reason),
         Err(MayHaveArrived(reason)) => (3, "the line may have arrived", reason),
     };
-    terminal::log(io::stderr(), &format!("greet-client: {fate}: {reason:#}"));
+    terminal::log(&format!("greet-client: {fate}: {reason:#}"));
     ExitCode::from(status)
 }
 
@@ -120,9 +120,8 @@ fn exchange(options: &Options) -> Result<(), Failure> {
 
         // 5. close: dropping `replies` does it. First read to the end of the server's stream, because
         // that is the receipt.
-        while let Some((reply, rest)) = replies.receive().map_err(no_receipt)? {
+        while let Some(reply) = replies.receive().map_err(no_receipt)? {
             print(&reply).map_err(MayHaveArrived)?;
-            replies = rest;
         }
     }
     tell_user(&format!("{} bytes delivered\n", line.len()));
@@ -157,8 +156,8 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
     }
     let failure = match &line {
         // Standard input is in non-blocking mode, and empty for the moment. If a part of the line had come,
-        // the error is not the system's own. Another try would then send the rest as if it were a line.
-        Err(error) if error.kind() == WouldBlock && error.raw_os_error().is_some() => TryAgain,
+        // another try would send the rest as if it were a line.
+        Err(error) if error.kind() == WouldBlock && nothing_came(error) => TryAgain,
         _ => Refused,
     };
     let line = line.context("standard input").map_err(failure)?;

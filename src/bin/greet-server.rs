@@ -9,7 +9,9 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, error::ErrorKind::ValueValidation};
 use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_line};
 use greet::arguments::{parse_port, parse_timeout};
-use greet::{line::Line, server, terminal, timestamp::timestamp};
+use greet::line::{Line, nothing_came};
+use greet::terminal::{log, show};
+use greet::{server, timestamp::timestamp};
 
 /// The greeting of the tutorial that this program comes from.
 const DEFAULT_GREETING: &str = "Connect succeed. Please send a message to me";
@@ -70,8 +72,11 @@ fn main() -> ExitCode {
         let reason = format!("invalid value for '--greeting <TEXT>': {reason}");
         Options::command().error(ValueValidation, reason).exit();
     }
-    let served = serve(&options).inspect_err(|error| log(&format!("greet-server: {error:#}")));
-    ExitCode::from(u8::from(served.is_err()))
+    let Err(error) = serve(&options) else {
+        return ExitCode::SUCCESS;
+    };
+    log(&format!("greet-server: {error:#}"));
+    ExitCode::FAILURE
 }
 
 /// The seven steps of a TCP server.
@@ -95,14 +100,14 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 
         // 5. send, 6. receive
         let greeting = options.greeting.replace(PEER, &address.ip().to_string());
-        let received = session.send(greeting.as_bytes());
-        let ending = match received.and_then(|()| session.receive()) {
+        let sent = session.send(greeting.as_bytes());
+        let ending = match sent.and_then(|()| session.receive()) {
             Ok(Some(message)) => {
                 // The close is the client's receipt, and so is a reply. The message must be shown first.
                 let stamp = || format!("{} {peer} ", timestamp(SystemTime::now()));
                 let stamp = options.stamp.then(stamp).unwrap_or_default();
                 let line = [stamp.as_bytes(), &message.bytes].concat();
-                terminal::show(&mut stdout, on_terminal, &line)
+                show(&mut stdout, on_terminal, &line)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
                 shown += 1;
                 let reply = options.reply.as_ref();
@@ -131,14 +136,9 @@ fn describe(message: &Line, ignored: usize, is_replied: bool) -> String {
     format!("{} bytes received{more}{end}{reply}", message.bytes.len())
 }
 
-/// Whether the client was gone before a byte of a message came, as after a health check. If bytes had come,
-/// the error says how many, and is no longer the system's own.
+/// Whether the client was gone before a byte of a message came, as after a health check.
 fn has_left(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let losses = [BrokenPipe, ConnectionAborted, ConnectionReset];
-    losses.contains(&error.kind()) && error.raw_os_error().is_some()
-}
-
-fn log(line: &str) {
-    terminal::log(io::stderr(), line);
+    losses.contains(&error.kind()) && nothing_came(error)
 }

@@ -13,7 +13,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use greet::arguments::parse_timeout;
-use greet::{server, terminal};
+use greet::{server, terminal::log};
 
 /// Sends back what a TCP client sends
 #[derive(Parser)]
@@ -62,8 +62,4 @@ fn echo(mut session: server::Session, peer: SocketAddr) -> io::Result<()> {
         log(&format!("{peer} {} bytes received", bytes.len()));
         session.send_bytes(&bytes)?;
     }
-}
-
-fn log(line: &str) {
-    terminal::log(io::stderr(), line);
 }

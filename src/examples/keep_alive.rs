@@ -12,7 +12,8 @@ use std::{process::ExitCode, thread, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use greet::arguments::parse_timeout;
-use greet::{server, terminal};
+use greet::server;
+use greet::terminal::{log, show};
 
 /// Answers each line of ten TCP clients at once with `keep alive`, until they say `stop`
 #[derive(Parser)]
@@ -62,7 +63,7 @@ fn converse(mut session: server::Session, peer: SocketAddr) -> io::Result<()> {
     while let Some(line) = session.receive()? {
         // The lines of ten threads come in any order, so each names its client.
         let said = [format!("{peer} ").as_bytes(), &line.bytes].concat();
-        terminal::show(io::stdout(), io::stdout().is_terminal(), &said)?;
+        show(io::stdout(), io::stdout().is_terminal(), &said)?;
         let is_last = line.bytes == b"stop";
         session.send(if is_last { b"stop" } else { b"keep alive" })?;
         if is_last {
@@ -72,8 +73,4 @@ fn converse(mut session: server::Session, peer: SocketAddr) -> io::Result<()> {
     }
     session.close(); // If the session were only dropped, the last line would be refused.
     Ok(())
-}
-
-fn log(line: &str) {
-    terminal::log(io::stderr(), line);
 }

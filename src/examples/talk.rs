@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let Err(error) = talk(&Options::parse()) else {
         return ExitCode::SUCCESS;
     };
-    terminal::log(io::stderr(), &format!("talk: {error:#}"));
+    terminal::log(&format!("talk: {error:#}"));
     ExitCode::FAILURE
 }
 
@@ -45,7 +45,7 @@ fn talk(options: &Options) -> anyhow::Result<()> {
     let mut session = Session::connect(options.address.as_str(), TIMEOUT)
         .with_context(|| format!("cannot connect to {}", options.address))?;
     let connected = format!("connected to {}", session.address());
-    terminal::log(io::stderr(), &connected);
+    terminal::log(&connected);
 
     // `read_line` returns nothing at the end of the input, which Ctrl-D makes.
     while let Some(line) = read_line(&mut io::stdin().lock()).context("standard input")? {
