@@ -153,15 +153,23 @@ impl Session {
 struct Unread {
     connection: Connection,
     /// How many bytes the last call read. They are still in the receive buffer.
-    peeked: u64,
+    peeked: usize,
 }
 
 impl Unread {
     /// Removes from the receive buffer what the last call peeked. This does not wait, because the bytes
     /// are there; if there are none, it makes no system call.
+    ///
+    /// A single read takes them all. A second one could wait past the deadline: if urgent bytes come during
+    /// a peek, Linux may count what lies behind them twice (tcp(7), `MSG_OOB`).
     fn take_peeked(&mut self) -> io::Result<()> {
-        let mut peeked = (&self.connection.socket).take(self.peeked);
-        io::copy(&mut peeked, &mut io::sink())?;
+        let mut peeked = (&self.connection.socket).take(self.peeked as u64);
+        let mut bytes = vec![0; self.peeked];
+        while let Err(error) = peeked.read(&mut bytes) {
+            if error.kind() != ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
         self.peeked = 0;
         Ok(())
     }
@@ -170,8 +178,7 @@ impl Unread {
 impl Read for Unread {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.take_peeked()?;
-        let length = self.connection.peek(buffer)?;
-        self.peeked = length as u64;
-        Ok(length)
+        self.peeked = self.connection.peek(buffer)?;
+        Ok(self.peeked)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use crate::peers::{read_to_end, read_to_end_and_close, send, serve_once, write};
+use crate::peers::{read_one_line, read_to_end, read_to_end_and_close, send, serve_once, write};
 use crate::programs::{
     CLIENT, Finished, MAY_HAVE_ARRIVED, PATIENCE, Program, SERVER, Server, TRY_AGAIN, client_to,
     example, piped, run, run_client, server_command, skip, start_client,
@@ -367,4 +367,23 @@ fn names_the_address_of_a_name_when_it_does_not_answer() {
         ": cannot connect to one.test port 65432: 127.0.0.1: Connection refused (os error 111)";
     let failed = program.next_error();
     assert!(failed.ends_with(told), "{failed}");
+}
+
+#[test]
+fn a_peek_that_counts_too_much_holds_the_server_no_longer_than_its_deadline() {
+    // As if urgent bytes had come during the peek (tcp(7)): it says 3, and 1 is there.
+    let too_much = "inject=recvfrom:retval=3:when=1";
+    let mut command = server_command();
+    let server = tampered(command.args(["--timeout", "3"]), too_much);
+    let server = Server::start_by(&mut or_skip!(server));
+    let client = server.connect();
+    read_one_line(&client);
+    let start = Instant::now();
+    write(&client, b"x");
+    read_one_line(&server.connect());
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
 }
