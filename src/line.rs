@@ -121,6 +121,19 @@ pub fn check_line(text: &[u8]) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, reason))
 }
 
+/// Makes the reply to a line from its text, in which the first `{line}` becomes the line.
+///
+/// ```
+/// assert_eq!(greet::line::reply_to(b"hello", "kept {line}"), b"kept hello");
+/// ```
+#[must_use]
+pub fn reply_to(line: &[u8], text: &str) -> Vec<u8> {
+    match text.split_once("{line}") {
+        Some((before, after)) => [before.as_bytes(), line, after.as_bytes()].concat(),
+        None => text.into(),
+    }
+}
+
 /// What travels for a text: the text and one LF, as one piece. If they were written separately, the LF
 /// might wait until the peer acknowledges the text (Nagle's algorithm, RFC 896).
 pub(crate) fn encode(text: &[u8]) -> io::Result<Vec<u8>> {

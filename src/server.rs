@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::{thread, time::Duration};
 
-use crate::line::{Line, encode, read_line};
+use crate::line::{Line, encode, read_line, write_line};
 use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
 
 /// Waits for the next client. Returns its socket and its address: that of an IPv4 client as IPv4, on an
@@ -134,14 +134,32 @@ impl Session {
     /// After a failure there is nothing to give a receipt for, and the session is only dropped.
     #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
     pub fn close(self) -> usize {
-        self.stream.into_inner().map_or(0, |reader| {
-            let ignored = reader.buffer().len();
-            let mut unread = reader.into_inner();
-            // First take the line from the system. If that fails, the connection is gone.
-            let _ = unread.take_peeked();
-            ignored + unread.connection.close()
-        })
+        self.stream.into_inner().map_or(0, close)
     }
+
+    /// Sends a last line, and closes like [`close`](Self::close), whether it could be sent or not: the
+    /// received line is safe in any case. Returns what `close` returns, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send), in the second value.
+    pub fn close_with(self, line: &[u8]) -> (usize, io::Result<()>) {
+        let mut reader = match self.stream.into_inner() {
+            Ok(reader) => reader,
+            Err(error) => return (0, Err(error)),
+        };
+        let connection = &mut reader.get_mut().connection;
+        let sent = write_line(connection, line);
+        (close(reader), sent)
+    }
+}
+
+fn close(reader: BufReader<Unread>) -> usize {
+    let ignored = reader.buffer().len();
+    let mut unread = reader.into_inner();
+    // First take the line from the system. If that fails, the connection is gone.
+    let _ = unread.take_peeked();
+    ignored + unread.connection.close()
 }
 
 /// A stream that reads the client's bytes but leaves them in the receive buffer until the next read.

@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use greet::arguments::{DEFAULT_PORT, parse_host, parse_line, parse_port, parse_timeout};
-use greet::line::{check_line, nothing_came, read_line};
+use greet::line::{check_line, nothing_came, read_line, reply_to};
 use greet::{client::Session, terminal};
 
 use Failure::{MayHaveArrived, Refused, TryAgain};
@@ -44,7 +44,7 @@ struct Options {
     timeout: Duration,
 
     /// Ask a greet-server with the same option for this
-    /// line, as a receipt that holds through any relay
+    /// line, as a receipt; {line} becomes the line sent
     #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
@@ -111,7 +111,7 @@ fn exchange(options: &Options) -> Result<(), Failure> {
         })?;
         // The reply is the receipt, so nothing is left to wait for: dropping the session closes it.
         print(&answer).map_err(MayHaveArrived)?;
-        if answer != reply.as_bytes() {
+        if answer != reply_to(&line, reply) {
             return Err(no_receipt(io::Error::other("the reply is another one")));
         }
     } else {
@@ -169,6 +169,11 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
     if cfg!(target_os = "linux") && text.len() >= TERMINAL_LIMIT && io::stdin().is_terminal() {
         let reason = format!("the terminal cuts a line at {TERMINAL_LIMIT} bytes: use a pipe");
         return Err(Refused(anyhow!(reason)));
+    }
+    if let Some(reply) = &options.reply {
+        // A reply that cannot be sent never comes.
+        let reply = check_line(&reply_to(&text, reply));
+        reply.context("the reply to expect").map_err(Refused)?;
     }
     Ok(Some(text))
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, error::ErrorKind::ValueValidation};
 use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_line};
 use greet::arguments::{parse_port, parse_timeout};
-use greet::line::{Line, nothing_came};
+use greet::line::{Line, nothing_came, reply_to};
 use greet::terminal::{log, show};
 use greet::{server, timestamp::timestamp};
 
@@ -51,8 +51,8 @@ struct Options {
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
     messages: Option<u64>,
 
-    /// One line sent back once the message is shown: a
-    /// receipt through any relay, for a client that asks
+    /// One line sent back once the message is shown, which
+    /// {line} becomes: a receipt, for a client that asks
     #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
@@ -110,11 +110,12 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 show(&mut stdout, on_terminal, &line)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
                 shown += 1;
-                let reply = options.reply.as_ref();
-                let is_replied = reply.is_none_or(|reply| session.send(reply.as_bytes()).is_ok());
                 // 7. close
-                let ignored = session.close();
-                describe(&message, ignored, is_replied)
+                let (ignored, replied) = match &options.reply {
+                    Some(text) => session.close_with(&reply_to(&message.bytes, text)),
+                    None => (session.close(), Ok(())),
+                };
+                describe(&message, ignored, replied.is_ok())
             }
             // In these cases, dropping the session closes it, and bytes that are left unread make that a
             // reset.

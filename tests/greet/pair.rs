@@ -53,6 +53,46 @@ fn the_first_line_alone_arrives_empty_or_of_65536_bytes() {
 }
 
 #[test]
+fn a_reply_names_the_line_once_byte_for_byte() {
+    let options = ["--reply", "kept {line}, not {line}", "--greeting", "hello"];
+    let server = Server::start(&options);
+    let with_reply = |line: &[u8]| run(client_to(server.port).args(["-r", options[1]]), line);
+    for line in ["", "{line}", "caf\u{e9} {peer}"] {
+        let reply = format!("hello\nkept {line}, not {{line}}\n");
+        with_reply(line.as_bytes()).assert_status(2 * i32::from(line.is_empty()));
+        if !line.is_empty() {
+            with_reply(line.as_bytes()).assert_delivered(&reply);
+        }
+    }
+    with_reply(b"\n").assert_delivered("hello\nkept , not {line}\n");
+    with_reply(b"\xff\n").assert_status(0);
+    let other = run(client_to(server.port).arg("-rkept other"), b"line");
+    other.assert_failed(
+        3,
+        "hello\nkept line, not {line}\n",
+        "the reply is another one",
+    );
+}
+
+#[test]
+fn a_reply_that_would_be_too_long_is_not_expected_and_not_sent() {
+    let options = ["--reply", "kept {line}"];
+    let server = Server::start(&options);
+    let longest = [b'm'; 65_536];
+    let greeting = "Connect succeed. Please send a message to me\n";
+    let refused = run(client_to(server.port).args(options), &longest);
+    refused.assert_failed(2, greeting, "the reply to expect: the line is longer than");
+    run_client(server.port, &longest).assert_delivered(greeting);
+    let log = || server.program.next_error();
+    let [.., refused, _, shown] = [log(), log(), log(), log()];
+    assert!(refused.ends_with(" closed without a message"), "{refused}");
+    assert!(
+        shown.ends_with(" 65536 bytes received, without a reply"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn they_meet_on_ipv6_and_by_name_and_an_ipv4_client_is_shown_as_ipv4() {
     for bind in ["::1", "localhost", "::"] {
         let host = if bind == "::" { "127.0.0.1" } else { bind };

@@ -277,6 +277,23 @@ fn the_log_says_what_came_of_a_greeting_or_a_reply_that_could_not_be_sent() {
     }
 }
 
+#[test]
+fn a_reply_past_the_deadline_does_not_cost_the_receipt() {
+    // Standard output takes its time: the third write is the message.
+    let late = "inject=write:delay_exit=450000:when=3";
+    let mut command = server_command();
+    command.args(["--reply", "thanks", "--timeout", TIMEOUT]);
+    let server = Server::start_by(&mut or_skip!(tampered(&command, late)));
+    let client = server.connect();
+    read_one_line(&client);
+    assert_eq!(send(&client, b"hi\n").unwrap(), b"");
+    assert_eq!(
+        server.ending_of(&client),
+        "2 bytes received, without a reply"
+    );
+    assert_eq!(server.program.next_line(), b"hi\n");
+}
+
 /// Starts a script in a network of its own, with a link-local address and an empty /mnt. `$0` is
 /// `greet-client`, and `$1` is `greet-server`. `None` if that cannot be done here.
 fn start_in_own_network(script: &str) -> Option<Program> {
