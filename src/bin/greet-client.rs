@@ -1,7 +1,7 @@
 //! `greet-client`: prints a server's greeting and sends one line from standard input.
 
 use std::io::ErrorKind::{ConnectionAborted, WouldBlock};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::{process::ExitCode, time::Duration};
 
@@ -149,7 +149,7 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
         return Ok(None);
     }
     tell_user("> ");
-    let line = read_line(&mut io::stdin().lock());
+    let line = standard_input().and_then(|mut input| read_line(&mut input));
     // Enter moves the cursor to the next line. Ctrl-D leaves it behind the prompt.
     if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
         tell_user("\n");
@@ -176,6 +176,22 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
         reply.context("the reply to expect").map_err(Refused)?;
     }
     Ok(Some(text))
+}
+
+/// Standard input, of which not a byte more is read than the line needs: what stands behind it is left for
+/// whatever reads next, as by the shell's `read`. What std reads ahead would be lost.
+#[cfg(unix)]
+fn standard_input() -> io::Result<impl BufRead> {
+    use std::{fs::File, os::fd::AsFd};
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(io::BufReader::with_capacity(1, input))
+}
+
+/// Standard input, a block of which is read ahead.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "it may fail on Unix")]
+fn standard_input() -> io::Result<impl BufRead> {
+    Ok(io::stdin().lock())
 }
 
 /// Prints a line from the server.

@@ -9,7 +9,7 @@ use crate::peers::{
     read_to_end_and_close, serve_once, wait_for_byte, write,
 };
 use crate::programs::{
-    CLIENT, Finished, MAY_HAVE_ARRIVED, Program, REFUSED, TRY_AGAIN, client_to, piped, run,
+    CLIENT, Finished, MAY_HAVE_ARRIVED, Program, REFUSED, Server, TRY_AGAIN, client_to, piped, run,
     run_client, start_client,
 };
 
@@ -136,6 +136,24 @@ fn standard_input_that_cannot_be_read_is_no_line() {
         client.assert_failed(status, "hello\n", reason);
         assert_eq!(server.outcome(), b"");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn leaves_what_stands_behind_the_line_for_the_next_program() {
+    let server = Server::start(&[]);
+    let script = format!(
+        "\"$0\" 127.0.0.1 -p {0}; \"$0\" 127.0.0.1 -p {0}; cat",
+        server.port
+    );
+    let mut shell = piped("sh");
+    let left = run(
+        shell.args(["-c", &script, CLIENT]),
+        b"one\ntwo\r\nthree\nfour",
+    );
+    assert!(left.stdout.ends_with("to me\nthree\nfour"), "{left:?}");
+    assert_eq!(server.program.next_line(), b"one\n");
+    assert_eq!(server.program.next_line(), b"two\n");
 }
 
 #[test]
