@@ -1,6 +1,7 @@
 //! What a person types: a port, a timeout, a host.
 
-use std::{io, net::Ipv6Addr, time::Duration};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{io, time::Duration};
 
 use crate::line::check_line;
 
@@ -66,17 +67,24 @@ pub fn parse_host(host: &str) -> Result<String, &'static str> {
     let has_port = address.contains([':', '[', ']']) && ipv6.is_err() || interface.contains(':');
     let is_link_local = ipv6.is_ok_and(|ip| ip.is_unicast_link_local());
     let lacks_interface = is_link_local && interface.trim_matches('0').is_empty();
-    // If each part is a number, it is an IPv4 address, whose parts may be octal or hexadecimal (inet(3)).
-    let is_digit = |character: char| character.is_ascii_digit();
-    let is_number =
-        |part: &str| part.chars().all(is_digit) || part.to_lowercase().starts_with("0x");
-    let is_octal = |part: &str| part != "0" && part.starts_with('0') && part.chars().all(is_digit);
-    let has_octal = host.split('.').all(is_number) && host.split('.').any(is_octal);
+    // No name has one of these. A CR may come from a file with the line ends of Windows.
+    let is_stray =
+        |character: char| character.is_whitespace() || character.is_control() || character == '/';
+    // If each part is a number, the system takes it for an IPv4 address, however few parts there are, and
+    // octal or hexadecimal ones, too (inet(3)): 10.1 for 10.0.0.1, and 010 for 8.
+    let is_number = |part: &str| match part.to_lowercase().strip_prefix("0x") {
+        Some(digits) => digits.chars().all(|digit| digit.is_ascii_hexdigit()),
+        None => part.chars().all(|digit| digit.is_ascii_digit()),
+    };
+    let is_ipv4 = host.split('.').all(is_number);
     Err(match host {
         "" => "must not be empty",
         _ if has_port => "must be a host alone, without brackets; its port goes to --port",
+        _ if host.contains(is_stray) => "must not have a blank, a control character or a slash",
         _ if lacks_interface => "a link-local address needs its interface, as in fe80::1%eth0",
-        _ if has_octal => "must not have a part that begins with 0: 010 would be read as 8",
+        _ if is_ipv4 && host.parse::<Ipv4Addr>().is_err() => {
+            "must be a name or a whole address: four numbers from 0 to 255, none as 010"
+        }
         _ => return Ok(host.into()),
     })
 }

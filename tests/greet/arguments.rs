@@ -21,7 +21,7 @@ fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
 #[test]
 fn a_host_is_a_host_without_a_port() {
     // An address may name its interface.
-    let taken = "localhost 127.0.0.1 0.0.0.0 127.1 0x7f.0.0.1 0xf.00a 01.example 01.3com ::1 ::ffff:127.0.0.1 \
+    let taken = "localhost 127.0.0.1 0.0.0.0 0xf.00a 0xyz 7.example 01.example 01.3com ::1 ::ffff:127.0.0.1 \
                  fe80::1%eth0 a.example";
     for host in taken.split_whitespace() {
         assert_eq!(parse_host(host), Ok(host.into()));
@@ -33,8 +33,23 @@ fn a_host_is_a_host_without_a_port() {
         assert!(reason.ends_with("its port goes to --port"), "{host}");
     }
     assert_eq!(parse_host(""), Err("must not be empty"));
-    for host in "0177.0.0.1 127.0.0.01 127.00.0.1 010 0177.0.0.0X1".split(' ') {
-        parse_host(host).expect_err(host);
+    let partial = "0177.0.0.1 127.0.0.01 127.00.0.1 010 0177.0.0.0X1 127.1 10.1.5 65432 256.1.1.1 1.2.3.4.5 \
+                   0x7f.0.0.1 0x7f000001 127.0.0.1.";
+    for host in partial.split_whitespace() {
+        let reason = parse_host(host).expect_err(host);
+        assert!(reason.contains("four numbers"), "{host}");
+    }
+    for host in [
+        "127.0.0.1\r",
+        " localhost",
+        "local host",
+        "a\tb",
+        "\u{1b}h",
+        "localhost/",
+        "fe80::1%eth 0",
+    ] {
+        let reason = parse_host(host).expect_err(host);
+        assert!(reason.contains("a blank"), "{host}");
     }
     for host in ["fe80::1", "febf::1", "fe80::1%", "fe80::1%0"] {
         assert!(parse_host(host).expect_err(host).contains("fe80::1%eth0"));
