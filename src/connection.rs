@@ -10,8 +10,10 @@ use crate::deadline::Deadline;
 /// round trips around the Earth, and less than a second, because the server's next client waits.
 const LINGER: Duration = Duration::from_millis(750);
 
-/// The most bytes of a last look at what has come. Without a bound, a peer that floods could make it
-/// endless. Linux buffers up to 32 MiB for a connection today (tcp(7), `tcp_rmem`).
+/// The longest time for a last look at what has come, and the most bytes of it. Without a bound, a peer
+/// that floods could make it endless. Linux buffers up to 32 MiB for a connection today (tcp(7),
+/// `tcp_rmem`).
+const LAST_LOOK: Duration = Duration::from_millis(50);
 const MAX_LAST_LOOK: u64 = 32 << 20;
 
 /// A TCP connection on which every wait ends by one deadline.
@@ -73,25 +75,30 @@ impl Connection {
     pub(crate) fn close(&mut self) -> usize {
         self.half_close();
         let linger = self.deadline.remaining().unwrap_or_default().min(LINGER);
-        self.deadline = Deadline::after(linger);
-        let mut discarded = discard(&mut *self);
+        let deadline = Deadline::after(linger);
+        self.deadline = deadline;
+        let mut discarded = discard(&mut *self, deadline);
         // The deadline may be over already, or pass while this program is paused. What has come is
         // read even then, in one last look that does not wait.
         if self.deadline.remaining().is_err() && self.socket.set_nonblocking(true).is_ok() {
-            discarded += discard((&self.socket).take(MAX_LAST_LOOK));
+            let deadline = Deadline::after(LAST_LOOK);
+            discarded += discard((&self.socket).take(MAX_LAST_LOOK), deadline);
         }
         discarded
     }
 }
 
-/// Reads and throws away everything up to the end of the stream or the first failure. Returns how many
-/// bytes that was.
-fn discard(mut stream: impl Read) -> usize {
+/// Reads and throws away everything up to the end of the stream, the first failure or the deadline. Returns
+/// how many bytes that was.
+fn discard(mut stream: impl Read, deadline: Deadline) -> usize {
     // Nearly every client leaves nothing here, so this is less than a `BufReader` would clear each time.
     let mut buffer = [0; 1_024];
     let mut discarded = 0;
-    while let Ok(length @ 1..) = stream.read(&mut buffer) {
-        discarded += length;
+    while deadline.remaining().is_ok() {
+        match stream.read(&mut buffer) {
+            Ok(length @ 1..) => discarded += length,
+            _ => break,
+        }
     }
     discarded
 }

@@ -66,7 +66,7 @@ fn a_reply_names_the_line_once_byte_for_byte() {
     }
     with_reply(b"\n").assert_delivered("hello\nkept , not {line}\n");
     with_reply(b"\xff\n").assert_status(0);
-    let other = run(client_to(server.port).arg("-rkept other"), b"line");
+    let other = run(client_to(server.port).args(["-r", "kept other"]), b"line");
     other.assert_failed(
         3,
         "hello\nkept line, not {line}\n",
@@ -78,7 +78,7 @@ fn a_reply_names_the_line_once_byte_for_byte() {
 fn a_reply_that_would_be_too_long_is_not_expected_and_not_sent() {
     let options = ["--reply", "kept {line}"];
     let server = Server::start(&options);
-    let longest = [b'm'; 65_536];
+    let longest = vec![b'm'; 65_536];
     let greeting = "Connect succeed. Please send a message to me\n";
     let refused = run(client_to(server.port).args(options), &longest);
     refused.assert_failed(2, greeting, "the reply to expect: the line is longer than");
