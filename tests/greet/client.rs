@@ -316,8 +316,8 @@ fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
         assert_eq!(client.stderr.matches(once).count(), 1, "{client:?}");
     }
     // No name server is asked for what is no name. What was typed gives the terminal no orders.
-    let client = run(piped(CLIENT).arg("\u{7}bell..invalid"), b"hi\n");
-    let step = "cannot connect to \\u{7}bell..invalid port 65432: ";
+    let client = run(piped(CLIENT).arg("\u{202e}bell..invalid"), b"hi\n");
+    let step = "cannot connect to \\u{202e}bell..invalid port 65432: ";
     client.assert_failed(TRY_AGAIN, "", step);
     assert!(client.stderr.contains("lookup") || cfg!(windows));
 }

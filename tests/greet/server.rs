@@ -106,12 +106,12 @@ fn an_address_that_cannot_be_had_is_an_error_with_the_reason() {
     for (host, port) in [
         ("127.0.0.1", taken.port),
         ("192.0.2.200", 65_432),
-        ("\u{7}bell..invalid", 65_432),
+        ("\u{202e}bell..invalid", 65_432),
     ] {
         let mut command = piped(SERVER);
         let server = run(command.args(["-b", host, "-p", &port.to_string()]), b"");
         server.assert_left(1, "");
-        let host = host.replace('\u{7}', "\\u{7}");
+        let host = host.replace('\u{202e}', "\\u{202e}");
         let step = format!("greet-server: cannot listen on {host} port {port}: ");
         let reason = server.stderr.strip_prefix(&step).expect(&server.stderr);
         assert_eq!(reason.lines().count(), 1);
