@@ -5,29 +5,31 @@ use std::io::{self, Write};
 /// Writes a line from the peer: escaped if a person reads it at a terminal, unchanged if a program
 /// reads it.
 ///
+/// The line and its LF are written with a single call of `write_all`. If they were written in pieces,
+/// another program's line could come between them. [`write_line`](crate::line::write_line) would not do:
+/// it refuses what would not arrive as it is, and what is only shown may end with a CR.
+///
 /// # Errors
 ///
 /// The failure of `output`.
-pub fn show(output: impl Write, on_terminal: bool, line: &[u8]) -> io::Result<()> {
-    let escaped = on_terminal.then(|| escape(line).into_bytes());
-    write_whole(output, escaped.as_deref().unwrap_or(line))
+pub fn show(mut output: impl Write, on_terminal: bool, line: Vec<u8>) -> io::Result<()> {
+    // A line may be long, so it is not copied.
+    let mut text = line;
+    if on_terminal {
+        text = escape(&text).into_bytes();
+    }
+    text.push(b'\n');
+    output.write_all(&text)?;
+    // std does not promise that standard output stays line-buffered when it is not a terminal.
+    output.flush()
 }
 
-/// Writes a line to the log, which is standard error. It is always escaped, because it may quote an argument, which can hold
-/// anything.
+/// Writes a line to the log, which is standard error. It is always escaped, because it may quote an
+/// argument, which can hold anything.
 ///
 /// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then.
 pub fn log(line: &str) {
-    let _ = write_whole(io::stderr(), escape(line.as_bytes()).as_bytes());
-}
-
-/// Writes a text and one LF with a single call of `write_all`. If they were written in pieces, another
-/// program's line could come between them. [`write_line`](crate::line::write_line) would not do: it
-/// refuses what would not arrive as it is, and what is only shown may end with a CR.
-fn write_whole(mut output: impl Write, text: &[u8]) -> io::Result<()> {
-    output.write_all(&[text, b"\n"].concat())?;
-    // std does not promise that standard output stays line-buffered when it is not a terminal.
-    output.flush()
+    let _ = show(io::stderr(), false, escape(line.as_bytes()).into_bytes());
 }
 
 /// Escapes whatever could control a terminal or deceive its reader: control characters other than TAB

@@ -89,7 +89,7 @@ fn exchange(options: &Options) -> Result<(), Failure> {
         .receive_greeting()
         .with_context(|| format!("no greeting from {address}"))
         .map_err(TryAgain)?;
-    let line = match print(&greeting) {
+    let line = match print(greeting) {
         Ok(()) => line_to_send(options),
         Err(error) => Err(TryAgain(error)),
     };
@@ -110,8 +110,9 @@ fn exchange(options: &Options) -> Result<(), Failure> {
             _ => no_receipt(error),
         })?;
         // The reply is the receipt, so nothing is left to wait for: dropping the session closes it.
-        print(&answer).map_err(MayHaveArrived)?;
-        if answer != reply_to(&line, reply) {
+        let is_reply = answer == reply_to(&line, reply);
+        print(answer).map_err(MayHaveArrived)?;
+        if !is_reply {
             return Err(no_receipt(io::Error::other("the reply is another one")));
         }
     } else {
@@ -121,7 +122,7 @@ fn exchange(options: &Options) -> Result<(), Failure> {
         // 5. close: dropping `replies` does it. First read to the end of the server's stream, because
         // that is the receipt.
         while let Some(reply) = replies.receive().map_err(no_receipt)? {
-            print(&reply).map_err(MayHaveArrived)?;
+            print(reply).map_err(MayHaveArrived)?;
         }
     }
     tell_user(&format!("{} bytes delivered\n", line.len()));
@@ -195,7 +196,7 @@ fn standard_input() -> io::Result<impl BufRead> {
 }
 
 /// Prints a line from the server.
-fn print(line: &[u8]) -> anyhow::Result<()> {
+fn print(line: Vec<u8>) -> anyhow::Result<()> {
     terminal::show(io::stdout(), io::stdout().is_terminal(), line)
         .context("cannot write to standard output")
 }

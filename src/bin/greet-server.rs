@@ -102,20 +102,23 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         let greeting = options.greeting.replace(PEER, &address.ip().to_string());
         let sent = session.send(greeting.as_bytes());
         let ending = match sent.and_then(|()| session.receive()) {
-            Ok(Some(message)) => {
+            Ok(Some(Line { mut bytes, end })) => {
+                let length = bytes.len();
+                let reply = options.reply.as_ref().map(|text| reply_to(&bytes, text));
+                if options.stamp {
+                    let stamp = format!("{} {peer} ", timestamp(SystemTime::now()));
+                    bytes.splice(..0, stamp.into_bytes());
+                }
                 // The close is the client's receipt, and so is a reply. The message must be shown first.
-                let stamp = || format!("{} {peer} ", timestamp(SystemTime::now()));
-                let stamp = options.stamp.then(stamp).unwrap_or_default();
-                let line = [stamp.as_bytes(), &message.bytes].concat();
-                show(&mut stdout, on_terminal, &line)
+                show(&mut stdout, on_terminal, bytes)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
                 shown += 1;
                 // 7. close
-                let (ignored, replied) = match &options.reply {
-                    Some(text) => session.close_with(&reply_to(&message.bytes, text)),
+                let (ignored, replied) = match reply {
+                    Some(reply) => session.close_with(&reply),
                     None => (session.close(), Ok(())),
                 };
-                describe(&message, ignored, replied.is_ok())
+                describe(length, end, ignored, replied.is_ok())
             }
             // In these cases, dropping the session closes it, and bytes that are left unread make that a
             // reset.
@@ -129,12 +132,12 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 }
 
 /// What the log says of a client that has left a message.
-fn describe(message: &Line, ignored: usize, is_replied: bool) -> String {
+fn describe(length: usize, end: Option<u8>, ignored: usize, is_replied: bool) -> String {
     let more = (ignored > 0).then(|| format!(", {ignored} more ignored"));
     let more = more.unwrap_or_default();
-    let end = message.end.map_or(", without a line end", |_| "");
+    let end = end.map_or(", without a line end", |_| "");
     let reply = if is_replied { "" } else { ", without a reply" };
-    format!("{} bytes received{more}{end}{reply}", message.bytes.len())
+    format!("{length} bytes received{more}{end}{reply}")
 }
 
 /// Whether the client was gone before a byte of a message came, as after a health check.

@@ -63,7 +63,7 @@ fn converse(mut session: server::Session, peer: SocketAddr) -> io::Result<()> {
     while let Some(line) = session.receive()? {
         // The lines of ten threads come in any order, so each names its client.
         let said = [format!("{peer} ").as_bytes(), &line.bytes].concat();
-        show(io::stdout(), io::stdout().is_terminal(), &said)?;
+        show(io::stdout(), io::stdout().is_terminal(), said)?;
         let is_last = line.bytes == b"stop";
         session.send(if is_last { b"stop" } else { b"keep alive" })?;
         if is_last {

@@ -55,7 +55,7 @@ fn talk(options: &Options) -> anyhow::Result<()> {
         // Each line waits for its answer, so no answer is one late.
         let answer = session.ask(&line.bytes).context("no answer")?;
         let stdout = io::stdout();
-        terminal::show(stdout.lock(), stdout.is_terminal(), &answer)
+        terminal::show(stdout.lock(), stdout.is_terminal(), answer)
             .context("cannot write to standard output")?;
         if line.bytes == b"stop" {
             break;

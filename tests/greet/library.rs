@@ -119,7 +119,7 @@ fn a_terminal_gets_no_orders_and_a_program_gets_the_bytes() {
         assert_eq!(escape(text), safe);
         for (on_terminal, shown) in [(true, safe.as_bytes()), (false, text)] {
             let mut output = Vec::new();
-            show(&mut output, on_terminal, text).unwrap();
+            show(&mut output, on_terminal, text.to_vec()).unwrap();
             assert_eq!(output, [shown, b"\n"].concat());
         }
     }
