@@ -12,14 +12,13 @@ use std::io::{self, Write};
 /// # Errors
 ///
 /// The failure of `output`.
-pub fn show(mut output: impl Write, on_terminal: bool, line: Vec<u8>) -> io::Result<()> {
-    // A line may be long, so it is not copied.
-    let mut text = line;
-    if on_terminal {
-        text = escape(&text).into_bytes();
+pub fn show(mut output: impl Write, on_terminal: bool, mut line: Vec<u8>) -> io::Result<()> {
+    // Nearly every line of a log is plain ASCII, which needs no escapes.
+    if on_terminal && !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        line = escape(&line).into_bytes();
     }
-    text.push(b'\n');
-    output.write_all(&text)?;
+    line.push(b'\n');
+    output.write_all(&line)?;
     // std does not promise that standard output stays line-buffered when it is not a terminal.
     output.flush()
 }
@@ -29,7 +28,10 @@ pub fn show(mut output: impl Write, on_terminal: bool, line: Vec<u8>) -> io::Res
 ///
 /// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then.
 pub fn log(line: &str) {
-    let _ = show(io::stderr(), false, escape(line.as_bytes()).into_bytes());
+    // With room for the LF, the text need not be moved.
+    let mut text = Vec::with_capacity(line.len() + 1);
+    text.extend_from_slice(line.as_bytes());
+    let _ = show(io::stderr(), true, text);
 }
 
 /// Escapes whatever could control a terminal or deceive its reader: control characters other than TAB
