@@ -9,7 +9,7 @@ use crate::peers::{
     read_to_end_and_close, serve_once, wait_for_byte, write,
 };
 use crate::programs::{
-    CLIENT, Finished, MAY_HAVE_ARRIVED, Program, REFUSED, Server, TRY_AGAIN, client_to, piped, run,
+    CLIENT, Finished, MAY_HAVE_ARRIVED, Program, REFUSED, TRY_AGAIN, client_to, piped, run,
     run_client, start_client,
 };
 
@@ -141,7 +141,7 @@ fn standard_input_that_cannot_be_read_is_no_line() {
 #[cfg(unix)]
 #[test]
 fn leaves_what_stands_behind_the_line_for_the_next_program() {
-    let server = Server::start(&[]);
+    let server = crate::programs::Server::start(&[]);
     let script = format!(
         "\"$0\" 127.0.0.1 -p {0}; \"$0\" 127.0.0.1 -p {0}; cat",
         server.port
