@@ -54,37 +54,70 @@ pub fn parse_timeout(seconds: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// Takes a host name or an IP address, and refuses one with a port in it, and one that can never lead to
-/// the machine that was meant.
+/// Takes a host name or an IP address, and refuses what can never lead to the machine that was meant: then
+/// trying again would never end, or reach another machine.
 ///
 /// # Errors
 ///
 /// What the argument must be instead.
 pub fn parse_host(host: &str) -> Result<String, &'static str> {
-    // A link-local address names its interface after a percent sign (RFC 4007, section 11).
-    let (address, interface) = host.split_once('%').unwrap_or((host, ""));
-    let ipv6 = address.parse::<Ipv6Addr>();
-    let has_port = address.contains([':', '[', ']']) && ipv6.is_err() || interface.contains(':');
-    let is_link_local = ipv6.is_ok_and(|ip| ip.is_unicast_link_local());
-    let lacks_interface = is_link_local && interface.trim_matches('0').is_empty();
-    // No name has one of these. A CR may come from a file with the line ends of Windows.
-    let is_stray =
-        |character: char| character.is_whitespace() || character.is_control() || character == '/';
-    // If each part is a number, the system takes it for an IPv4 address, however few parts there are, and
-    // octal or hexadecimal ones, too (inet(3)): 10.1 for 10.0.0.1, and 010 for 8.
-    let is_number = |part: &str| match part.to_lowercase().strip_prefix("0x") {
-        Some(digits) => digits.chars().all(|digit| digit.is_ascii_hexdigit()),
-        None => part.chars().all(|digit| digit.is_ascii_digit()),
+    // An address may name its interface behind a percent sign (RFC 4007, section 11).
+    let (address, interface) = match host.split_once('%') {
+        Some((address, interface)) => (address, Some(interface)),
+        None => (host, None),
     };
-    let is_ipv4 = host.split('.').all(is_number);
-    Err(match host {
-        "" => "must not be empty",
-        _ if has_port => "must be a host alone, without brackets; its port goes to --port",
-        _ if host.contains(is_stray) => "must not have a blank, a control character or a slash",
-        _ if lacks_interface => "a link-local address needs its interface, as in fe80::1%eth0",
-        _ if is_ipv4 && host.parse::<Ipv4Addr>().is_err() => {
-            "must be a name or a whole address: four numbers from 0 to 255, none as 010"
+    let has_port = "must be a host alone, without brackets; its port goes to --port";
+    let checked = match address.parse::<Ipv6Addr>() {
+        _ if host.is_empty() => Err("must not be empty"),
+        _ if interface.is_some_and(|interface| interface.contains(':')) => Err(has_port),
+        Ok(ip) => check_interface(ip, interface),
+        Err(_) if host.contains([':', '[', ']']) => Err(has_port),
+        Err(_) => check_name(host),
+    };
+    checked.map(|()| host.into())
+}
+
+/// A link-local address may be another machine on each interface, so it is nothing without one.
+fn check_interface(ip: Ipv6Addr, interface: Option<&str>) -> Result<(), &'static str> {
+    let cannot_be_in_it = |character: char| character.is_whitespace() || character.is_control();
+    match interface {
+        None if !ip.is_unicast_link_local() => Ok(()),
+        // An interface may also be a number, and 0 is none.
+        Some(name) if !name.trim_matches('0').is_empty() && !name.contains(cannot_be_in_it) => {
+            Ok(())
         }
-        _ => return Ok(host.into()),
-    })
+        _ => Err("needs the name of an interface behind the address, as in fe80::1%eth0"),
+    }
+}
+
+/// A name, or an IPv4 address.
+fn check_name(host: &str) -> Result<(), &'static str> {
+    // A dot at the end says that the name is whole (RFC 1034, section 3.1).
+    let mut parts = host.strip_suffix('.').unwrap_or(host).split('.');
+    // In another alphabet there may be more: that is for the system to say.
+    let can_be_in_a_name = |character: char| {
+        !character.is_ascii() || character.is_ascii_alphanumeric() || "-_".contains(character)
+    };
+    if !parts
+        .clone()
+        .all(|part| !part.is_empty() && part.chars().all(can_be_in_a_name))
+    {
+        return Err("must be a name of letters, digits, '-', '_' and single dots, or an address");
+    }
+    // If each part is a number, the system takes it for an address, however few parts there are, and octal or
+    // hexadecimal ones, too (inet(3)). It would take 10.1.5 for 10.1.0.5, and 010 for 8.
+    if parts.all(is_number) && host.parse::<Ipv4Addr>().is_err() {
+        return Err(
+            "must have four numbers from 0 to 255, such as 192.0.2.7, and none such as 010",
+        );
+    }
+    Ok(())
+}
+
+/// Whether this is a decimal, octal or hexadecimal number.
+fn is_number(text: &str) -> bool {
+    match text.to_ascii_lowercase().strip_prefix("0x") {
+        Some(digits) => digits.chars().all(|digit| digit.is_ascii_hexdigit()) && !digits.is_empty(),
+        None => text.chars().all(|digit| digit.is_ascii_digit()),
+    }
 }

@@ -26,6 +26,11 @@ fn a_host_is_a_host_without_a_port() {
     for host in taken.split_whitespace() {
         assert_eq!(parse_host(host), Ok(host.into()));
     }
+    let names = "localhost. 1e100.example.invalid 0x7f.example.invalid 0x a_b.invalid xn--tst-qla.invalid 点.invalid \
+                 -x 192.0.2.7.example 255.255.255.255 ::1%lo fe80::1%2";
+    for host in names.split_whitespace() {
+        assert_eq!(parse_host(host), Ok(host.into()));
+    }
     let refused = "127.0.0.1:65432 localhost:1 [::1] [::1]:65432 [localhost] ::1] \
                    http://localhost/ fe80::1%lo:80";
     for host in refused.split_whitespace() {
@@ -33,26 +38,52 @@ fn a_host_is_a_host_without_a_port() {
         assert!(reason.ends_with("its port goes to --port"), "{host}");
     }
     assert_eq!(parse_host(""), Err("must not be empty"));
-    let partial = "0177.0.0.1 127.0.0.01 127.00.0.1 010 0177.0.0.0X1 127.1 10.1.5 65432 256.1.1.1 1.2.3.4.5 \
-                   0x7f.0.0.1 0x7f000001 127.0.0.1.";
-    for host in partial.split_whitespace() {
+    // Each would be another address than what was typed, or none.
+    let numbers = "0177.0.0.1 127.0.0.01 127.00.0.1 010 0177.0.0.0X1 127.1 10.1.5 65432 256.1.1.1 1.2.3.4.5 \
+                   0x7f.0.0.1 0x7f000001 0xF.0.0.1 127.0.0.1. 10.1.5. 0 08.8.8.8";
+    for host in numbers.split_whitespace() {
         let reason = parse_host(host).expect_err(host);
-        assert!(reason.contains("four numbers"), "{host}");
+        assert!(reason.contains("four numbers from 0 to 255"), "{host}");
     }
+    // None of these can be a name, so trying again would never end.
     for host in [
         "127.0.0.1\r",
         " localhost",
+        "localhost ",
         "local host",
         "a\tb",
         "\u{1b}h",
+        "a\0b",
         "localhost/",
-        "fe80::1%eth 0",
+        "root@127.0.0.1",
+        "a..b",
+        ".",
+        "..",
+        ".a",
+        "a.b..",
+        "点..invalid",
+        "127.0.0.1%lo",
+        "localhost%lo",
+        "%lo",
+        "a,b",
+        "*.a",
+        "\u{7f}",
     ] {
         let reason = parse_host(host).expect_err(host);
-        assert!(reason.contains("a blank"), "{host}");
+        assert!(reason.starts_with("must be a name of letters"), "{host}");
     }
-    for host in ["fe80::1", "febf::1", "fe80::1%", "fe80::1%0"] {
-        assert!(parse_host(host).expect_err(host).contains("fe80::1%eth0"));
+    let interfaces = [
+        "fe80::1",
+        "febf::1",
+        "fe80::1%",
+        "fe80::1%0",
+        "::1%",
+        "fe80::1%l o",
+        "fe80::1%lo\r",
+    ];
+    for host in interfaces {
+        let reason = parse_host(host).expect_err(host);
+        assert!(reason.contains("fe80::1%eth0"), "{host}");
     }
 }
 
