@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::{error::Error, thread, time::Duration};
 
-use crate::line::{Line, MAX_LINE_LENGTH, cut_off, encode, read_line, write_line};
+use crate::line::{Line, MAX_LINE_LENGTH, encode, read_line, with_progress, write_line};
 use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
 
 /// A connection to a server, on which no message has been sent.
@@ -65,7 +65,7 @@ impl Session {
     /// The errors of [`read_line`], the connection's failure, [`TimedOut`](ErrorKind::TimedOut), or
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes instead.
     pub fn receive_greeting(&mut self) -> io::Result<Vec<u8>> {
-        let greeting = self.stream.pass(read_line)?;
+        let greeting = self.stream.step(read_line)?;
         let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without a greeting");
         Ok(greeting.ok_or_else(closed)?.bytes)
     }
@@ -110,28 +110,17 @@ impl Session {
     /// of them.
     pub fn ask(&mut self, line: &[u8]) -> io::Result<Vec<u8>> {
         let line = encode(line)?;
-        self.stream.pass(|reader| {
+        self.stream.step(|reader| {
             reader.get_mut().deadline.renew();
             // A server in C may have sent the NUL of its string behind its last answer.
             if take_early(reader)?.iter().any(|byte| *byte != 0) {
                 return Err(aborted("the server had said something before it was asked"));
             }
-            let sent = reader.get_mut().write_all(&line);
-            let answer = sent.and_then(|()| read_reply(reader));
-            let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer");
-            match answer {
-                Ok(Some(Line {
-                    bytes,
-                    end: Some(_),
-                })) => Ok(bytes),
-                Ok(Some(half)) => Err(cut_off(closed(), half.bytes.len())),
-                Ok(None) => Err(closed()),
+            send_and_receive(reader, &line).map_err(|error| match error.kind() {
                 // The system's own word for a lost connection must not mean that nothing was sent.
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
-                    Err(io::Error::new(ErrorKind::ConnectionReset, error))
-                }
-                Err(error) => Err(error),
-            }
+                ErrorKind::ConnectionAborted => io::Error::new(ErrorKind::ConnectionReset, error),
+                _ => error,
+            })
         })
     }
 
@@ -149,7 +138,7 @@ impl Session {
         let mut reader = self.stream.into_inner()?;
         reader.get_mut().deadline.renew();
         let early = take_early(&mut reader);
-        let mut connection = reader.into_inner();
+        let connection = reader.into_inner();
         match early {
             Ok(early) => Ok(Ready { early, connection }),
             Err(error) => {
@@ -165,6 +154,7 @@ impl Session {
     pub fn close(self) {
         if let Ok(reader) = self.stream.into_inner() {
             let mut connection = reader.into_inner();
+            // A person may have taken longer to type than the server had to answer.
             connection.deadline.renew();
             connection.close();
         }
@@ -187,21 +177,42 @@ fn refuse_itself(mut connection: Connection) -> io::Result<Connection> {
 }
 
 /// Takes from a connection what the server has sent so far, without waiting for more.
+///
+/// # Errors
+///
+/// [`ConnectionAborted`](ErrorKind::ConnectionAborted) if the server does not wait for us any more.
 fn take_early(reader: &mut BufReader<Connection>) -> io::Result<Vec<u8>> {
     let mut early = reader.buffer().to_vec();
     reader.consume(early.len());
     let socket = &reader.get_ref().socket;
-    // Only reading everything that has come shows whether the stream ends after it. The next wait on this
-    // connection makes the socket wait again.
+    // Only reading everything that has come shows whether the stream ends after it.
     socket.set_nonblocking(true)?;
-    let mut stream = socket.take(MAX_LINE_LENGTH as u64 + 1);
-    match stream.read_to_end(&mut early) {
+    let outcome = socket
+        .take(MAX_LINE_LENGTH as u64 + 1)
+        .read_to_end(&mut early);
+    socket.set_nonblocking(false)?;
+    match outcome {
         _ if early.len() > MAX_LINE_LENGTH => Err(aborted("the server had said too much")),
         Ok(_) => Err(aborted("the server had closed")),
         // The stream has not ended: the server waits for us.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(early),
         Err(error) => Err(aborted(error)),
     }
+}
+
+/// Sends a line, as [`encode`] made it, and receives one as the answer.
+fn send_and_receive(reader: &mut BufReader<Connection>, line: &[u8]) -> io::Result<Vec<u8>> {
+    reader.get_mut().write_all(line)?;
+    let half = match read_reply(reader)? {
+        Some(Line {
+            bytes,
+            end: Some(_),
+        }) => return Ok(bytes),
+        Some(Line { bytes, end: None }) => bytes,
+        None => Vec::new(),
+    };
+    let closed = io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer");
+    Err(with_progress(closed, half.len()))
 }
 
 /// The error of a step that has sent nothing, because the conversation had come to an end before.
@@ -232,14 +243,18 @@ impl Ready {
         write_line(&mut self.connection, message)?;
         self.connection.half_close();
         let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
-        let stream = Fuse::new(reader);
-        Ok(Replies { stream })
+        let (stream, has_receipt) = (Fuse::new(reader), false);
+        Ok(Replies {
+            stream,
+            has_receipt,
+        })
     }
 }
 
 /// What the server sends after its greeting, up to its close, which is the receipt for the message.
 ///
-/// The compiler warns of a receipt that is forgotten:
+/// A single `replies.receive()?` is no receipt, because it may have returned a line. The compiler warns of a
+/// receipt that is forgotten altogether:
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
@@ -252,27 +267,32 @@ impl Ready {
 #[must_use = "the message is delivered only once `receive` returns `None`, or `finish` succeeds"]
 pub struct Replies {
     stream: Fuse<BufReader<Chain<Cursor<Vec<u8>>, Connection>>>,
+    has_receipt: bool,
 }
 
 impl Replies {
     /// Receives a line, or `None` at the end of the stream, which is [the
-    /// receipt](crate#the-close-is-the-receipt).
+    /// receipt](crate#the-close-is-the-receipt). From then on, this returns `None`.
     ///
     /// # Errors
     ///
     /// An error means that the message may have arrived, whole or in part: the errors of
-    /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). From then on, there
-    /// is always an error: a socket reports a failure only once, and then looks as if it had been closed
-    /// in order.
+    /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). From then on, this
+    /// always fails: a socket reports a failure only once, and then looks as if it had been closed in order.
     pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
-        self.stream.pass(|reader| {
+        if self.has_receipt {
+            return Ok(None);
+        }
+        let reply = self.stream.step(|reader| {
             let reply = read_reply(reader)?;
             if reply.is_none() {
-                let (_, connection) = reader.get_ref().get_ref();
+                let (_early, connection) = reader.get_ref().get_ref();
                 confirm(connection)?;
             }
-            Ok(reply.map(|line| line.bytes))
-        })
+            Ok(reply)
+        })?;
+        self.has_receipt = reply.is_none();
+        Ok(reply.map(|line| line.bytes))
     }
 
     /// Waits for the receipt, and throws away the replies before it.
@@ -289,24 +309,34 @@ impl Replies {
 /// Makes sure that the end of the stream is a receipt: everything that we sent is acknowledged, and no
 /// reset came.
 fn confirm(connection: &Connection) -> io::Result<()> {
-    let Connection { socket, deadline } = connection;
-    // Is it acknowledged? If the server closed while the message was on its way, the message meets a closed
-    // socket, and a reset comes back. Linux knows the peer's address until both directions are closed and
-    // acknowledged. Nothing in std waits for that, so this looks again and again. On other systems the
-    // address says nothing: Windows may know it for ever, and macOS forgets it at once.
-    while cfg!(target_os = "linux") {
-        match socket.peer_addr() {
-            Ok(_) => deadline.remaining()?,
-            // This alone says that all is acknowledged (getpeername(2), ENOTCONN). Whatever else the call
-            // may fail with, as in a sandbox that forbids it, tells nothing.
-            Err(error) if error.kind() == ErrorKind::NotConnected => break,
+    // On other systems the peer's address says nothing: Windows may know it for ever, and macOS forgets it
+    // at once. There, nothing is waited for.
+    if cfg!(target_os = "linux") {
+        wait_for_acknowledgement(connection)?;
+    }
+    // `read` does not report a reset that came after the end of the stream (socket(7), SO_ERROR).
+    match connection.socket.take_error()? {
+        Some(reset) => Err(reset),
+        None => Ok(()),
+    }
+}
+
+/// Waits until the server's system has acknowledged our end of the stream. If the server closed while the
+/// message was on its way, the message meets a closed socket, and a reset comes back instead.
+fn wait_for_acknowledgement(connection: &Connection) -> io::Result<()> {
+    loop {
+        // Linux knows the peer's address until both directions are closed and acknowledged. Nothing in std
+        // waits for that, so this looks again and again.
+        match connection.socket.peer_addr() {
+            Ok(_) => {}
+            // This alone says that all is acknowledged (getpeername(2), ENOTCONN). Whatever else the call may
+            // fail with, as in a sandbox that forbids it, tells nothing.
+            Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
             Err(error) => return Err(error),
-        };
+        }
+        connection.deadline.remaining()?;
         thread::sleep(Duration::from_millis(1));
     }
-    // Was there a reset? `read` does not report one that came after the end of the stream (socket(7),
-    // SO_ERROR).
-    socket.take_error()?.map_or(Ok(()), Err)
 }
 
 /// Reads a line from a server. Servers in C send the NUL of their string after its line end. That NUL

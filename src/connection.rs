@@ -10,10 +10,10 @@ use crate::deadline::Deadline;
 /// round trips around the Earth, and less than a second, because the server's next client waits.
 const LINGER: Duration = Duration::from_millis(750);
 
-/// The longest time for a last look at what has come, and the most bytes of it. Without a bound, a peer
-/// that floods could make it endless. Linux buffers up to 32 MiB for a connection today (tcp(7),
-/// `tcp_rmem`).
-const LAST_LOOK: Duration = Duration::from_millis(50);
+/// The longest time for a last look at what has come, and the most bytes of it. Without both bounds, a peer
+/// that floods could make it endless, or slow: urgent data (`MSG_OOB`) makes each read end at its mark. Linux
+/// buffers up to 32 MiB for a connection today (tcp(7), `tcp_rmem`).
+const LAST_LOOK: Duration = Duration::from_millis(25);
 const MAX_LAST_LOOK: u64 = 32 << 20;
 
 /// A TCP connection on which every wait ends by one deadline.
@@ -34,23 +34,27 @@ impl Connection {
         loop {
             let remaining = self.deadline.remaining()?;
             match set_timeout(&self.socket, Some(remaining)) {
-                // Without its timeout, the call could wait without end. But macOS refuses a timeout with
-                // `InvalidInput` once both directions are shut down, and then no call waits.
-                Err(error) if error.kind() != ErrorKind::InvalidInput => return Err(error),
-                _ => {}
+                Ok(()) => {}
+                // macOS refuses a timeout once both directions are shut down, and then no call waits.
+                Err(error) if error.kind() == ErrorKind::InvalidInput => {}
+                // Without its timeout, the call could wait without end.
+                Err(error) => return Err(error),
             }
-            let outcome = call();
-            match outcome.as_ref().map_err(io::Error::kind) {
+            match call() {
                 // A signal came (signal(7)). The call goes on, with what is left of the time.
-                Err(ErrorKind::Interrupted) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // On Unix this means that the timeout is over; the next turn of the loop returns the
                 // deadline's error. In non-blocking mode it means that nothing has come yet. From now on
                 // the socket waits, or the loop would spin until the deadline.
-                Err(ErrorKind::WouldBlock) => self.socket.set_nonblocking(false)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.socket.set_nonblocking(false)?;
+                }
                 // On Windows this means that the timeout is over. On Unix it means that the connection
                 // is lost, because the peer's system no longer acknowledges (tcp(7)).
-                Err(ErrorKind::TimedOut) if cfg!(windows) => return Err(self.deadline.expired()),
-                _ => return outcome,
+                Err(error) if error.kind() == ErrorKind::TimedOut && cfg!(windows) => {
+                    return Err(self.deadline.expired());
+                }
+                outcome => return outcome,
             }
         }
     }
@@ -72,17 +76,17 @@ impl Connection {
     /// Dropping the socket at once would not do. If bytes are still unread, or come later, the system
     /// answers with a reset (RFC 1122, section 4.2.2.13), and a reset may even take from the peer what
     /// it has not read yet.
-    pub(crate) fn close(&mut self) -> usize {
+    pub(crate) fn close(mut self) -> usize {
         self.half_close();
         let linger = self.deadline.remaining().unwrap_or_default().min(LINGER);
         let deadline = Deadline::after(linger);
         self.deadline = deadline;
-        let mut discarded = discard(&mut *self, deadline);
+        let mut discarded = discard(&mut self, deadline);
         // The deadline may be over already, or pass while this program is paused. What has come is
         // read even then, in one last look that does not wait.
-        if self.deadline.remaining().is_err() && self.socket.set_nonblocking(true).is_ok() {
-            let deadline = Deadline::after(LAST_LOOK);
-            discarded += discard((&self.socket).take(MAX_LAST_LOOK), deadline);
+        if deadline.remaining().is_err() && self.socket.set_nonblocking(true).is_ok() {
+            let stream = (&self.socket).take(MAX_LAST_LOOK);
+            discarded += discard(stream, Deadline::after(LAST_LOOK));
         }
         discarded
     }
@@ -97,7 +101,7 @@ fn discard(mut stream: impl Read, deadline: Deadline) -> usize {
     while deadline.remaining().is_ok() {
         match stream.read(&mut buffer) {
             Ok(length @ 1..) => discarded += length,
-            _ => break,
+            Ok(0) | Err(_) => break,
         }
     }
     discarded

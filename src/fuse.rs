@@ -5,7 +5,8 @@ use std::io;
 /// A stream that can be used in steps until one of them fails.
 ///
 /// After a failure, nobody knows where the next line begins. What comes then may be the second half of a
-/// line that a timeout cut off, and it must not be taken for a line.
+/// line that a timeout cut off, and it must not be taken for a line. Nor does a socket report a failure
+/// twice: from then on it looks as if it had been closed in order.
 #[derive(Debug)]
 pub(crate) struct Fuse<T> {
     stream: T,
@@ -23,11 +24,13 @@ impl<T> Fuse<T> {
     /// # Errors
     ///
     /// The step's error, and from then on always an error.
-    pub(crate) fn pass<R>(&mut self, step: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn step<R>(&mut self, step: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
         self.check()?;
-        let outcome = step(&mut self.stream);
-        self.is_blown = outcome.is_err();
-        outcome
+        // Until the step succeeds, it counts as failed: it may also end by a panic.
+        self.is_blown = true;
+        let outcome = step(&mut self.stream)?;
+        self.is_blown = false;
+        Ok(outcome)
     }
 
     /// Gives the stream back, unless a step has failed.

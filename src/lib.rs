@@ -143,6 +143,7 @@ mod connection;
 mod deadline;
 mod fuse;
 pub mod line;
+pub mod program;
 pub mod server;
 pub mod terminal;
 pub mod timestamp;

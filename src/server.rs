@@ -11,13 +11,13 @@ use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
 /// IPv6 socket, too.
 ///
 /// Nothing that `accept` may fail with ends this. `log` is told of each failure.
-pub fn accept(listener: &TcpListener, log: impl Fn(&str)) -> (TcpStream, SocketAddr) {
+pub fn accept(listener: &TcpListener, log: impl Fn(String)) -> (TcpStream, SocketAddr) {
     loop {
         let error = match listener.accept() {
             Ok((socket, address)) => return (socket, unmapped(address)),
             Err(error) => error,
         };
-        log(&format!("cannot accept a client: {error}"));
+        log(format!("cannot accept a client: {error}"));
         match error.kind() {
             // This client has left the queue, and the next may be there already (accept(2)).
             ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {}
@@ -46,7 +46,7 @@ fn unmapped(address: SocketAddr) -> SocketAddr {
 /// was cut off. [`renew`](Self::renew) does not mend that. A text that was refused is no failure.
 #[derive(Debug)]
 pub struct Session {
-    stream: Fuse<BufReader<Unread>>,
+    stream: Fuse<BufReader<Peeking>>,
 }
 
 impl Session {
@@ -57,7 +57,7 @@ impl Session {
         let deadline = Deadline::after(timeout);
         let connection = Connection { socket, deadline };
         let peeked = 0;
-        let stream = Fuse::new(BufReader::new(Unread { connection, peeked }));
+        let stream = Fuse::new(BufReader::new(Peeking { connection, peeked }));
         Self { stream }
     }
 
@@ -87,7 +87,7 @@ impl Session {
     ///
     /// The errors of [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
     pub fn receive(&mut self) -> io::Result<Option<Line>> {
-        self.stream.pass(read_line)
+        self.stream.step(read_line)
     }
 
     /// Sends bytes, for a protocol without lines.
@@ -97,7 +97,7 @@ impl Session {
     /// The connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream
-            .pass(|reader| reader.get_mut().connection.write_all(bytes))
+            .step(|reader| reader.get_mut().connection.write_all(bytes))
     }
 
     /// Receives some bytes, as soon as there are any, for a protocol without lines. If none are returned, the
@@ -109,7 +109,7 @@ impl Session {
     ///
     /// The connection's failure, or [`TimedOut`](ErrorKind::TimedOut).
     pub fn receive_bytes(&mut self) -> io::Result<Vec<u8>> {
-        self.stream.pass(|reader| {
+        self.stream.step(|reader| {
             let bytes = reader.fill_buf()?.to_vec();
             reader.consume(bytes.len());
             Ok(bytes)
@@ -121,7 +121,7 @@ impl Session {
     /// server for ever, and with it all other clients.
     pub fn renew(&mut self) {
         // This fails only after another failure, which the next step reports.
-        let _ = self.stream.pass(|reader| {
+        let _ = self.stream.step(|reader| {
             reader.get_mut().connection.deadline.renew();
             Ok(())
         });
@@ -134,32 +134,37 @@ impl Session {
     /// After a failure there is nothing to give a receipt for, and the session is only dropped.
     #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
     pub fn close(self) -> usize {
-        self.stream.into_inner().map_or(0, close)
+        match self.stream.into_inner() {
+            Ok(reader) => close(reader),
+            Err(_earlier_failure) => 0,
+        }
     }
 
-    /// Sends a last line, and closes like [`close`](Self::close), whether it could be sent or not: the
-    /// received line is safe in any case. Returns what `close` returns, too.
+    /// Sends one line more, the reply, and then closes like [`close`](Self::close), whatever became of the
+    /// reply. The received line is safe by now, so a client that asked for no reply must have its receipt
+    /// even if the reply is late or cannot be sent.
     ///
-    /// # Errors
-    ///
-    /// Those of [`send`](Self::send), in the second value.
-    pub fn close_with(self, line: &[u8]) -> (usize, io::Result<()>) {
-        let mut reader = match self.stream.into_inner() {
-            Ok(reader) => reader,
-            Err(error) => return (0, Err(error)),
-        };
-        let connection = &mut reader.get_mut().connection;
-        let sent = write_line(connection, line);
-        (close(reader), sent)
+    /// Returns whether the reply was sent, which fails as [`send`](Self::send) does, and how many bytes after
+    /// the last received line were ignored.
+    #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
+    pub fn close_with(self, reply: &[u8]) -> (io::Result<()>, usize) {
+        match self.stream.into_inner() {
+            Ok(mut reader) => {
+                let replied = write_line(&mut reader.get_mut().connection, reply);
+                (replied, close(reader))
+            }
+            Err(earlier_failure) => (Err(earlier_failure), 0),
+        }
     }
 }
 
-fn close(reader: BufReader<Unread>) -> usize {
+/// Closes in order, as [`Session::close`] says.
+fn close(reader: BufReader<Peeking>) -> usize {
     let ignored = reader.buffer().len();
-    let mut unread = reader.into_inner();
+    let mut stream = reader.into_inner();
     // First take the line from the system. If that fails, the connection is gone.
-    let _ = unread.take_peeked();
-    ignored + unread.connection.close()
+    let _ = stream.take_peeked();
+    ignored + stream.connection.close()
 }
 
 /// A stream that reads the client's bytes but leaves them in the receive buffer until the next read.
@@ -168,32 +173,32 @@ fn close(reader: BufReader<Unread>) -> usize {
 /// the system at once, and the server then died before it had shown them, the system would make an
 /// orderly close on its behalf, as if all were well.
 #[derive(Debug)]
-struct Unread {
+struct Peeking {
     connection: Connection,
     /// How many bytes the last call read. They are still in the receive buffer.
     peeked: usize,
 }
 
-impl Unread {
-    /// Removes from the receive buffer what the last call peeked. This does not wait, because the bytes
-    /// are there; if there are none, it makes no system call.
+impl Peeking {
+    /// Removes from the receive buffer what the last call peeked. This does not wait, because something is
+    /// there; if nothing was peeked, it makes no system call.
     ///
-    /// A single read takes them all. A second one could wait past the deadline: if urgent bytes come during
-    /// a peek, Linux may count what lies behind them twice (tcp(7), `MSG_OOB`).
+    /// One read takes it all. A second read could wait past the deadline for bytes that do not exist: if
+    /// urgent data (`MSG_OOB`) comes during a peek, Linux may count what lies behind it twice.
     fn take_peeked(&mut self) -> io::Result<()> {
-        let mut peeked = (&self.connection.socket).take(self.peeked as u64);
         let mut bytes = vec![0; self.peeked];
-        while let Err(error) = peeked.read(&mut bytes) {
-            if error.kind() != ErrorKind::Interrupted {
-                return Err(error);
+        while self.peeked > 0 {
+            match (&self.connection.socket).read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(_) => self.peeked = 0,
             }
         }
-        self.peeked = 0;
         Ok(())
     }
 }
 
-impl Read for Unread {
+impl Read for Peeking {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.take_peeked()?;
         self.peeked = self.connection.peek(buffer)?;

@@ -2,36 +2,31 @@
 
 use std::io::{self, Write};
 
-/// Writes a line from the peer: escaped if a person reads it at a terminal, unchanged if a program
-/// reads it.
+/// Writes a line and one LF: escaped if a person reads it at a terminal, unchanged if a program reads it.
 ///
-/// The line and its LF are written with a single call of `write_all`. If they were written in pieces,
-/// another program's line could come between them. [`write_line`](crate::line::write_line) would not do:
-/// it refuses what would not arrive as it is, and what is only shown may end with a CR.
+/// Both go out with a single call of `write_all`. If they were written in pieces, another program's line
+/// could come between them. [`write_line`](crate::line::write_line) would not do, because it refuses what
+/// would not arrive as it is, and what is only shown may end with a CR. The line is taken as a whole, so that
+/// a long one need not be copied.
 ///
 /// # Errors
 ///
 /// The failure of `output`.
-pub fn show(mut output: impl Write, on_terminal: bool, mut line: Vec<u8>) -> io::Result<()> {
-    // Nearly every line of a log is plain ASCII, which needs no escapes.
-    if on_terminal && !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        line = escape(&line).into_bytes();
-    }
-    line.push(b'\n');
-    output.write_all(&line)?;
+pub fn show(mut output: impl Write, on_terminal: bool, line: Vec<u8>) -> io::Result<()> {
+    let mut text = if on_terminal && !is_plain(&line) {
+        escape(&line).into_bytes()
+    } else {
+        line
+    };
+    text.push(b'\n');
+    output.write_all(&text)?;
     // std does not promise that standard output stays line-buffered when it is not a terminal.
     output.flush()
 }
 
-/// Writes a line to the log, which is standard error. It is always escaped, because it may quote an
-/// argument, which can hold anything.
-///
-/// A failure is ignored: if the log is lost, the service goes on. `eprintln!` would panic then.
-pub fn log(line: &str) {
-    // With room for the LF, the text need not be moved.
-    let mut text = Vec::with_capacity(line.len() + 1);
-    text.extend_from_slice(line.as_bytes());
-    let _ = show(io::stderr(), true, text);
+/// Whether a text needs no escapes, as nearly every line of a log does not: it is printable ASCII.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Escapes whatever could control a terminal or deceive its reader: control characters other than TAB

@@ -1,15 +1,14 @@
 //! `greet-client`: prints a server's greeting and sends one line from standard input.
 
-use std::io::ErrorKind::{ConnectionAborted, WouldBlock};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use greet::arguments::{DEFAULT_PORT, parse_host, parse_line, parse_port, parse_timeout};
-use greet::line::{check_line, nothing_came, read_line, reply_to};
-use greet::{client::Session, terminal};
+use greet::line::{MAX_LINE_LENGTH, check_line, reply_to};
+use greet::{client::Session, program, terminal};
 
 use Failure::{MayHaveArrived, Refused, TryAgain};
 
@@ -23,7 +22,8 @@ const TERMINAL_LIMIT: usize = 4_095;
 #[command(name = "greet-client", version, allow_negative_numbers = true)]
 #[command(after_help = "\
 Exit status:
-  0  delivered: greet-server, if reached directly, has shown the line
+  0  delivered: greet-server has printed the line, if both systems are Linux and
+     the client reaches it directly; through a relay, use --reply 'kept {line}'
   1  nothing was sent; try again later:
      while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do sleep 5; done
   2  nothing was sent, nor will be: bad arguments, or no line that can be sent
@@ -37,14 +37,16 @@ struct Options {
     #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = parse_port(1))]
     port: u16,
 
-    /// Longest wait, decimals allowed: for connection and
-    /// greeting together, again for the close
+    /// Longest wait, decimals allowed: once until the
+    /// greeting has come, and once more from the sending to
+    /// the server's close
     #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
 
-    /// Ask a greet-server with the same option for this
-    /// line, as a receipt; {line} becomes the line sent
+    /// The line that greet-server, with the same option,
+    /// sends back as the receipt: 'kept {line}' names the
+    /// line; a fixed text would come for any line
     #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
@@ -54,7 +56,7 @@ struct Options {
     check: bool,
 }
 
-/// Why there is no receipt, by what is known of the line.
+/// Why there is no receipt, by what is known of the line. Whoever passes an error on must choose.
 enum Failure {
     /// Nothing was sent, and another time it may be.
     TryAgain(anyhow::Error),
@@ -65,18 +67,21 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let (status, fate, reason) = match exchange(&Options::parse()) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(TryAgain(reason)) => (1, "nothing was sent", reason),
-        Err(Refused(reason)) => (2, "nothing was sent", reason),
-        Err(MayHaveArrived(reason)) => (3, "the line may have arrived", reason),
+    exchange(&program::arguments()).unwrap_or_else(report)
+}
+
+/// Says what is known of the line, and why there is no receipt. Returns the exit status for it.
+fn report(failure: Failure) -> ExitCode {
+    let (status, fate, reason) = match failure {
+        TryAgain(reason) => (1, "nothing was sent", reason),
+        Refused(reason) => (2, "nothing was sent", reason),
+        MayHaveArrived(reason) => (3, "the line may have arrived", reason),
     };
-    terminal::log(&format!("greet-client: {fate}: {reason:#}"));
-    ExitCode::from(status)
+    program::fail(status, &format!("greet-client: {fate}"), &reason)
 }
 
 /// The five steps of a TCP client.
-fn exchange(options: &Options) -> Result<(), Failure> {
+fn exchange(options: &Options) -> Result<ExitCode, Failure> {
     // 1. create, 2. connect
     let mut session = connect_to_host(&options.host, options.port, options.timeout)
         .with_context(|| format!("cannot connect to {} port {}", options.host, options.port))
@@ -93,10 +98,15 @@ fn exchange(options: &Options) -> Result<(), Failure> {
         Ok(()) => line_to_send(options),
         Err(error) => Err(TryAgain(error)),
     };
-    let Ok(Some(line)) = line else {
-        // An orderly close tells the server that no message comes. A reset could be any failure.
-        session.close();
-        return line.map(|_| ());
+    let line = match line {
+        Ok(Some(line)) => line,
+        nothing_to_send => {
+            // The reason is told first, because the close may have to wait for the server. An orderly close
+            // says that no line comes. A reset could be any failure.
+            let status = nothing_to_send.map_or_else(report, |_| ExitCode::SUCCESS);
+            session.close();
+            return Ok(status);
+        }
     };
 
     // 4. send, and half-close. Up to `ready`, nothing was sent. From `send` on, that is not known.
@@ -106,13 +116,13 @@ fn exchange(options: &Options) -> Result<(), Failure> {
     };
     if let Some(reply) = &options.reply {
         let answer = session.ask(&line).map_err(|error| match error.kind() {
-            ConnectionAborted => TryAgain(error.into()),
+            ErrorKind::ConnectionAborted => TryAgain(error.into()),
             _ => no_receipt(error),
         })?;
         // The reply is the receipt, so nothing is left to wait for: dropping the session closes it.
-        let is_reply = answer == reply_to(&line, reply);
+        let is_receipt = answer == reply_to(&line, reply);
         print(answer).map_err(MayHaveArrived)?;
-        if !is_reply {
+        if !is_receipt {
             return Err(no_receipt(io::Error::other("the reply is another one")));
         }
     } else {
@@ -126,7 +136,7 @@ fn exchange(options: &Options) -> Result<(), Failure> {
         }
     }
     tell_user(&format!("{} bytes delivered\n", line.len()));
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Connects to a host as it was typed.
@@ -143,54 +153,68 @@ fn connect_to_host(host: &str, port: u16, timeout: Duration) -> anyhow::Result<S
     }
 }
 
-/// Reads one line from standard input, and refuses a line that would not arrive as it is. A check sends
-/// nothing.
+/// Reads the line to send from standard input, and refuses one that would not arrive as it is, or for which
+/// no receipt could come. A check sends nothing.
 fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
     if options.check {
         return Ok(None);
     }
     tell_user("> ");
-    let line = standard_input().and_then(|mut input| read_line(&mut input));
+    let mut input = Vec::new();
+    let outcome = read_input(&mut input);
     // Enter moves the cursor to the next line. Ctrl-D leaves it behind the prompt.
-    if !matches!(&line, Ok(Some(line)) if line.end == Some(b'\n')) {
+    if !input.ends_with(b"\n") {
         tell_user("\n");
     }
-    let failure = match &line {
+    if let Err(error) = outcome {
         // Standard input is in non-blocking mode, and empty for the moment. If a part of the line had come,
-        // another try would send the rest as if it were a line.
-        Err(error) if error.kind() == WouldBlock && nothing_came(error) => TryAgain,
-        _ => Refused,
+        // another try would send the rest of it as if it were a line.
+        let may_come_yet = error.kind() == ErrorKind::WouldBlock && input.is_empty();
+        let failure = if may_come_yet { TryAgain } else { Refused };
+        return Err(failure(anyhow::Error::new(error).context("standard input")));
+    }
+    if input.is_empty() {
+        return Err(Refused(anyhow!("no line on standard input")));
+    }
+
+    let line = match input.as_slice() {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] | line => line,
     };
-    let line = line.context("standard input").map_err(failure)?;
-    let line = line.ok_or_else(|| Refused(anyhow!("no line on standard input")))?;
-    let mut text = line.bytes;
-    // A NUL ends a line that is received. In a line that is to be sent, it is a mistake.
-    text.extend(line.end.filter(|end| *end == 0));
-    check_line(&text).map_err(|error| Refused(error.into()))?;
-    if cfg!(target_os = "linux") && text.len() >= TERMINAL_LIMIT && io::stdin().is_terminal() {
+    check_line(line).map_err(|error| Refused(error.into()))?;
+    if cfg!(target_os = "linux") && line.len() >= TERMINAL_LIMIT && io::stdin().is_terminal() {
         let reason = format!("the terminal cuts a line at {TERMINAL_LIMIT} bytes: use a pipe");
         return Err(Refused(anyhow!(reason)));
     }
     if let Some(reply) = &options.reply {
-        // A reply that cannot be sent never comes.
-        let reply = check_line(&reply_to(&text, reply));
-        reply.context("the reply to expect").map_err(Refused)?;
+        // If this reply cannot be a line, it never comes.
+        let sendable = check_line(&reply_to(line, reply));
+        sendable.context("the expected reply").map_err(Refused)?;
     }
-    Ok(Some(text))
+    Ok(Some(line.to_vec()))
 }
 
-/// Standard input, of which not a byte more is read than the line needs: what stands behind it is left for
-/// whatever reads next, as by the shell's `read`. What std reads ahead would be lost.
+/// Appends the first line of standard input, with its end. If the line is too long, its rest is not read.
+fn read_input(line: &mut Vec<u8>) -> io::Result<()> {
+    let longest = MAX_LINE_LENGTH + b"\r\n".len();
+    // A NUL does not end this line, as it ends one that is received. It is a mistake, for which the whole line
+    // is refused, and not only its beginning.
+    let mut input = standard_input()?.take(longest as u64);
+    input.read_until(b'\n', line)?;
+    Ok(())
+}
+
+/// Standard input, of which not a byte more is taken than is asked for. What stands behind the line belongs to
+/// whatever reads next, so the shell's `read` reads a byte at a time, too. What std reads ahead would be lost.
 #[cfg(unix)]
 fn standard_input() -> io::Result<impl BufRead> {
     use std::{fs::File, os::fd::AsFd};
-    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    Ok(io::BufReader::with_capacity(1, input))
+    let descriptor = io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(io::BufReader::with_capacity(1, File::from(descriptor)))
 }
 
-/// Standard input, a block of which is read ahead.
+/// Standard input. What is read ahead of it is nobody's.
 #[cfg(not(unix))]
-#[allow(clippy::unnecessary_wraps, reason = "it may fail on Unix")]
+#[allow(clippy::unnecessary_wraps, reason = "on Unix it may fail")]
 fn standard_input() -> io::Result<impl BufRead> {
     Ok(io::stdin().lock())
 }

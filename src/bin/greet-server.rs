@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser, error::ErrorKind::ValueValidation};
+use clap::Parser;
 use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_line};
 use greet::arguments::{parse_port, parse_timeout};
 use greet::line::{Line, nothing_came, reply_to};
-use greet::terminal::{log, show};
-use greet::{server, timestamp::timestamp};
+use greet::program::{self, log};
+use greet::{server, terminal, timestamp::timestamp};
 
 /// The greeting of the tutorial that this program comes from.
 const DEFAULT_GREETING: &str = "Connect succeed. Please send a message to me";
@@ -23,22 +23,31 @@ const PEER: &str = "{peer}";
 #[derive(Parser)]
 // `-p -1` is refused as a port, and not as an unknown option.
 #[command(name = "greet-server", version, allow_negative_numbers = true)]
-#[command(after_help = "Exit status: 0 after N messages, 1 on failure, 2 for bad arguments.")]
+#[command(after_help = "\
+Exit status:
+  0  after N lines
+  1  standard output cannot be written, or the address cannot be had
+  2  bad arguments")]
 struct Options {
     /// TCP port; 0 picks a free one
     #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = parse_port(0))]
     port: u16,
 
-    /// Local address to listen on, or a name: the first of
-    /// its addresses that can be had
+    /// Address to listen on; of a name, the first address
+    /// that can be had
     #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0", value_parser = parse_host)]
     #[arg(verbatim_doc_comment)]
     bind: String,
 
     /// One line; {peer} becomes the client's IP [default:
     /// Connect succeed. Please send a message to me]
-    #[arg(short, long, value_name = "TEXT", default_value = DEFAULT_GREETING, verbatim_doc_comment)]
-    #[arg(allow_hyphen_values = true, hide_default_value = true)]
+    #[arg(short, long, value_name = "TEXT", default_value = DEFAULT_GREETING)]
+    #[arg(
+        verbatim_doc_comment,
+        allow_hyphen_values = true,
+        hide_default_value = true
+    )]
+    #[arg(value_parser = parse_greeting)]
     greeting: String,
 
     /// The longest one client may hold the server, from
@@ -47,61 +56,60 @@ struct Options {
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
 
-    /// Exit after N messages [default: never]
+    /// Exit after N lines [default: never]
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
     messages: Option<u64>,
 
-    /// One line sent back once the message is shown, which
-    /// {line} becomes: a receipt, for a client that asks
+    /// One line sent back once the line is printed, as a
+    /// receipt for greet-client --reply; in it, {line}
+    /// becomes the line: 'kept {line}'
     #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
 
-    /// Begin each message with the time and the client's
+    /// Begin each line with the time and the client's
     /// address: 2026-11-26T02:17:45Z 192.0.2.7:41000
     #[arg(short, long, verbatim_doc_comment)]
     stamp: bool,
 }
 
-fn main() -> ExitCode {
-    let options = Options::parse();
-    // The client with the longest address must be greeted with one line, too. A parser could check that,
-    // but clap quotes what a parser refuses, be it 100,000 bytes long.
+/// Takes a greeting, which must be one line for the client with the longest address, too.
+fn parse_greeting(greeting: &str) -> io::Result<String> {
     let longest_address = Ipv6Addr::from_bits(u128::MAX).to_string();
-    if let Err(reason) = parse_line(&options.greeting.replace(PEER, &longest_address)) {
-        let reason = format!("invalid value for '--greeting <TEXT>': {reason}");
-        Options::command().error(ValueValidation, reason).exit();
+    parse_line(&greeting.replace(PEER, &longest_address))?;
+    Ok(greeting.into())
+}
+
+fn main() -> ExitCode {
+    match serve(&program::arguments()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => program::fail(1, "greet-server", &error),
     }
-    let Err(error) = serve(&options) else {
-        return ExitCode::SUCCESS;
-    };
-    log(&format!("greet-server: {error:#}"));
-    ExitCode::FAILURE
 }
 
 /// The seven steps of a TCP server.
 fn serve(options: &Options) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let on_terminal = stdout.is_terminal();
-    let mut shown = 0;
+    let mut printed = 0;
 
     // 1. create, 2. bind, 3. listen. From here on the system completes connections by itself, and
     // queues them (the backlog) until they are accepted.
     let listener = TcpListener::bind((options.bind.as_str(), options.port))
         .with_context(|| format!("cannot listen on {} port {}", options.bind, options.port))?;
-    log(&format!("listening on {}", listener.local_addr()?));
+    log(format!("listening on {}", listener.local_addr()?));
 
-    while options.messages != Some(shown) {
+    while options.messages != Some(printed) {
         // 4. accept
         let (socket, address) = server::accept(&listener, log);
         let mut session = server::Session::new(socket, options.timeout);
         let peer = address.to_string();
-        log(&format!("{peer} connected"));
+        log(format!("{peer} connected"));
 
         // 5. send, 6. receive
         let greeting = options.greeting.replace(PEER, &address.ip().to_string());
-        let sent = session.send(greeting.as_bytes());
-        let ending = match sent.and_then(|()| session.receive()) {
+        let greeted = session.send(greeting.as_bytes());
+        let ending = match greeted.and_then(|()| session.receive()) {
             Ok(Some(Line { mut bytes, end })) => {
                 let length = bytes.len();
                 let reply = options.reply.as_ref().map(|text| reply_to(&bytes, text));
@@ -109,14 +117,14 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                     let stamp = format!("{} {peer} ", timestamp(SystemTime::now()));
                     bytes.splice(..0, stamp.into_bytes());
                 }
-                // The close is the client's receipt, and so is a reply. The message must be shown first.
-                show(&mut stdout, on_terminal, bytes)
+                // The close is the client's receipt, and so is a reply. The line must be printed first.
+                terminal::show(&mut stdout, on_terminal, bytes)
                     .with_context(|| format!("cannot show the message from {peer}"))?;
-                shown += 1;
+                printed += 1;
                 // 7. close
-                let (ignored, replied) = match reply {
+                let (replied, ignored) = match reply {
                     Some(reply) => session.close_with(&reply),
-                    None => (session.close(), Ok(())),
+                    None => (Ok(()), session.close()),
                 };
                 describe(length, end, ignored, replied.is_ok())
             }
@@ -126,21 +134,27 @@ fn serve(options: &Options) -> anyhow::Result<()> {
             Err(error) if has_left(&error) => "closed without a message".into(),
             Err(error) => format!("failed: {error}"),
         };
-        log(&format!("{peer} {ending}"));
+        log(format!("{peer} {ending}"));
     }
     Ok(())
 }
 
-/// What the log says of a client that has left a message.
+/// What the log says of a client that has left a line.
 fn describe(length: usize, end: Option<u8>, ignored: usize, is_replied: bool) -> String {
-    let more = (ignored > 0).then(|| format!(", {ignored} more ignored"));
-    let more = more.unwrap_or_default();
-    let end = end.map_or(", without a line end", |_| "");
+    let more = match ignored {
+        0 => String::new(),
+        bytes => format!(", {bytes} more ignored"),
+    };
+    let end = if end.is_none() {
+        ", without a line end"
+    } else {
+        ""
+    };
     let reply = if is_replied { "" } else { ", without a reply" };
     format!("{length} bytes received{more}{end}{reply}")
 }
 
-/// Whether the client was gone before a byte of a message came, as after a health check.
+/// Whether the client was gone before a byte of a line came, as after a health check.
 fn has_left(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let losses = [BrokenPipe, ConnectionAborted, ConnectionReset];

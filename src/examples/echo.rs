@@ -13,7 +13,8 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use greet::arguments::parse_timeout;
-use greet::{server, terminal::log};
+use greet::program::{self, log};
+use greet::server;
 
 /// Sends back what a TCP client sends
 #[derive(Parser)]
@@ -28,25 +29,24 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Err(error) = serve(&Options::parse()) else {
-        return ExitCode::SUCCESS;
-    };
-    log(&format!("echo: {error:#}"));
-    ExitCode::FAILURE
+    match serve(&program::arguments()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => program::fail(1, "echo", &error),
+    }
 }
 
 fn serve(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.address)
         .with_context(|| format!("cannot listen on {}", options.address))?;
-    log(&format!("listening on {}", listener.local_addr()?));
+    log(format!("listening on {}", listener.local_addr()?));
     loop {
         let (socket, peer) = server::accept(&listener, log);
-        log(&format!("{peer} connected"));
+        log(format!("{peer} connected"));
         let session = server::Session::new(socket, options.seconds);
         // If this were `echo(session, peer)?`, one client's failure would end the server for all.
         match echo(session, peer) {
-            Ok(()) => log(&format!("{peer} closed")),
-            Err(error) => log(&format!("{peer} failed: {error}")),
+            Ok(()) => log(format!("{peer} closed")),
+            Err(error) => log(format!("{peer} failed: {error}")),
         }
     }
 }
@@ -59,7 +59,7 @@ fn echo(mut session: server::Session, peer: SocketAddr) -> io::Result<()> {
             session.close();
             return Ok(());
         }
-        log(&format!("{peer} {} bytes received", bytes.len()));
+        log(format!("{peer} {} bytes received", bytes.len()));
         session.send_bytes(&bytes)?;
     }
 }

@@ -12,8 +12,8 @@ use std::{process::ExitCode, thread, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use greet::arguments::parse_timeout;
-use greet::server;
-use greet::terminal::{log, show};
+use greet::program::{self, log};
+use greet::{server, terminal};
 
 /// Answers each line of ten TCP clients at once with `keep alive`, until they say `stop`
 #[derive(Parser)]
@@ -28,15 +28,16 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Err(error) = start(&Options::parse());
-    log(&format!("keep_alive: {error:#}"));
-    ExitCode::FAILURE
+    match start(&program::arguments()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => program::fail(1, "keep_alive", &error),
+    }
 }
 
-fn start(options: &Options) -> anyhow::Result<std::convert::Infallible> {
+fn start(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.address)
         .with_context(|| format!("cannot listen on {}", options.address))?;
-    log(&format!("listening on {}", listener.local_addr()?));
+    log(format!("listening on {}", listener.local_addr()?));
     // Ten threads accept from one listener. The eleventh client waits in the system's queue.
     let timeout = options.seconds;
     for _ in 1..10 {
@@ -50,10 +51,10 @@ fn start(options: &Options) -> anyhow::Result<std::convert::Infallible> {
 fn serve(listener: &TcpListener, timeout: Duration) -> ! {
     loop {
         let (socket, peer) = server::accept(listener, log);
-        log(&format!("{peer} connected"));
+        log(format!("{peer} connected"));
         match converse(server::Session::new(socket, timeout), peer) {
-            Ok(()) => log(&format!("{peer} closed")),
-            Err(error) => log(&format!("{peer} failed: {error}")),
+            Ok(()) => log(format!("{peer} closed")),
+            Err(error) => log(format!("{peer} failed: {error}")),
         }
     }
 }
@@ -63,7 +64,7 @@ fn converse(mut session: server::Session, peer: SocketAddr) -> io::Result<()> {
     while let Some(line) = session.receive()? {
         // The lines of ten threads come in any order, so each names its client.
         let said = [format!("{peer} ").as_bytes(), &line.bytes].concat();
-        show(io::stdout(), io::stdout().is_terminal(), said)?;
+        terminal::show(io::stdout(), io::stdout().is_terminal(), said)?;
         let is_last = line.bytes == b"stop";
         session.send(if is_last { b"stop" } else { b"keep alive" })?;
         if is_last {

@@ -1,4 +1,4 @@
-//! Tutorial 1's loop server, call for call, with its mistakes. It is here to be broken: src/README.md says
+//! Tutorial 1's loop server, with its mistakes. It is here to be broken: src/README.md says
 //! how. `greet-server` is the one to use.
 //!
 //! ```sh
@@ -6,10 +6,12 @@
 //! ```
 
 use std::io::{self, Read, Write, stdout};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use clap::Parser;
+use greet::arguments::DEFAULT_PORT;
+use greet::program;
 
 #[allow(
     clippy::indexing_slicing,
@@ -32,14 +34,14 @@ fn serve(address: SocketAddr) -> io::Result<()> {
 #[derive(Parser)]
 struct Options {
     /// Where to listen
-    #[arg(default_value = "127.0.0.1:65432")]
+    #[arg(default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into())]
     address: SocketAddr,
 }
 
 fn main() -> ExitCode {
-    let Err(error) = serve(Options::parse().address) else {
-        return ExitCode::SUCCESS;
-    };
-    eprintln!("naive: {error}");
-    ExitCode::FAILURE
+    let options: Options = program::arguments();
+    match serve(options.address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => program::fail(1, "naive", &error),
+    }
 }

@@ -10,6 +10,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use greet::arguments::parse_host;
+use greet::program::{self, log};
 use greet::{client::Session, line::read_line, terminal};
 
 /// The longest wait for the connection, and for each answer.
@@ -34,18 +35,16 @@ fn parse_address(address: &str) -> Result<String, &'static str> {
 }
 
 fn main() -> ExitCode {
-    let Err(error) = talk(&Options::parse()) else {
-        return ExitCode::SUCCESS;
-    };
-    terminal::log(&format!("talk: {error:#}"));
-    ExitCode::FAILURE
+    match talk(&program::arguments()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => program::fail(1, "talk", &error),
+    }
 }
 
 fn talk(options: &Options) -> anyhow::Result<()> {
     let mut session = Session::connect(options.address.as_str(), TIMEOUT)
         .with_context(|| format!("cannot connect to {}", options.address))?;
-    let connected = format!("connected to {}", session.address());
-    terminal::log(&connected);
+    log(format!("connected to {}", session.address()));
 
     // `read_line` returns nothing at the end of the input, which Ctrl-D makes.
     while let Some(line) = read_line(&mut io::stdin().lock()).context("standard input")? {

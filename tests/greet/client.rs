@@ -103,7 +103,7 @@ fn refuses_what_is_not_one_line_before_anything_is_sent() {
         (b"\0\n", "NUL"),
         (b"cut off\r", "a CR at the end would be dropped"),
         (b"cut off\r\r\n", "a CR at the end would be dropped"),
-        (&too_long, "standard input: the line is longer than "),
+        (&too_long, ": the line is longer than "),
         (&[&too_long[..], b"\n"].concat(), "longer than 65536 bytes"),
     ];
     for (input, reason) in cases {
@@ -316,8 +316,9 @@ fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
         assert_eq!(client.stderr.matches(once).count(), 1, "{client:?}");
     }
     // No name server is asked for what is no name. What was typed gives the terminal no orders.
-    let client = run(piped(CLIENT).arg("\u{202e}bell..invalid"), b"hi\n");
-    let step = "cannot connect to \\u{202e}bell..invalid port 65432: ";
+    let no_name = "\u{202e}".to_owned() + &"x".repeat(64);
+    let client = run(piped(CLIENT).arg(&no_name), b"hi\n");
+    let step = "cannot connect to \\u{202e}xxx";
     client.assert_failed(TRY_AGAIN, "", step);
     assert!(client.stderr.contains("lookup") || cfg!(windows));
 }

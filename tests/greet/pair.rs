@@ -81,7 +81,7 @@ fn a_reply_that_would_be_too_long_is_not_expected_and_not_sent() {
     let longest = vec![b'm'; 65_536];
     let greeting = "Connect succeed. Please send a message to me\n";
     let refused = run(client_to(server.port).args(options), &longest);
-    refused.assert_failed(2, greeting, "the reply to expect: the line is longer than");
+    refused.assert_failed(2, greeting, "the expected reply: the line is longer than");
     run_client(server.port, &longest).assert_delivered(greeting);
     let log = || server.program.next_error();
     let [.., refused, _, shown] = [log(), log(), log(), log()];
