@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use greet::arguments::{parse_host, parse_timeout};
 
-use crate::programs::{CLIENT, SERVER, Server, piped, run, run_client};
+use crate::programs::{CLIENT, LONGEST, SERVER, Server, piped, run, run_client};
 
 #[test]
 fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
@@ -95,11 +95,17 @@ const TIMEOUT: &str = "'--timeout <SECONDS>': must be a number of seconds from 0
 fn assert_refuses(program: &str, option: &str, values: &str, culprit: &str) {
     for value in values.split(' ') {
         let finished = run(piped(program).args([option, value]), b"");
-        finished.assert_left(2, "");
+        finished.assert_ended(2, "");
         assert!(finished.stderr.starts_with("error: "), "{finished:?}");
         assert!(finished.stderr.contains(culprit), "{culprit}: {finished:?}");
         assert!(finished.stderr.len() < 1_000, "all is quoted");
     }
+}
+
+/// A greeting that is as long as a line may be, if the client's address is as long as an address may be.
+fn greeting_for_the_longest_address() -> String {
+    let longest_address = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".len();
+    "{peer}".repeat(LONGEST / longest_address) + &"x".repeat(LONGEST % longest_address)
 }
 
 #[test]
@@ -107,7 +113,7 @@ fn the_server_refuses_bad_arguments_and_says_which() {
     let refuses = |option, values: &str, culprit| assert_refuses(SERVER, option, values, culprit);
     refuses("-g", "two\nlines", "'--greeting <TEXT>': an LF in the line");
     refuses("-g", "line\r", "'--greeting <TEXT>': a CR at the end");
-    let too_long = "{peer}".repeat(1_680) + &"x".repeat(17);
+    let too_long = greeting_for_the_longest_address() + "x";
     refuses("-g", &too_long, "'--greeting <TEXT>': the line is longer");
     refuses("-r", "two\nlines", "'--reply <TEXT>': an LF");
     refuses("-t", "0 -1 -inf -.5", TIMEOUT);
@@ -135,8 +141,8 @@ fn the_client_refuses_bad_arguments_and_says_which() {
 #[test]
 fn a_greeting_may_be_empty_or_begin_with_a_hyphen_or_be_as_long_as_a_line() {
     // On Windows a command line ends at 32,767 characters.
-    let longest = "g".repeat(if cfg!(windows) { 32_000 } else { 65_536 });
-    let longest_with_address = "{peer}".repeat(1_680) + &"x".repeat(16);
+    let longest = "g".repeat(if cfg!(windows) { 32_000 } else { LONGEST });
+    let longest_with_address = greeting_for_the_longest_address();
     for greeting in ["-x", "--help-me", "", &longest, &longest_with_address] {
         let server = Server::start(&["-g", greeting]);
         let expected = greeting.replace("{peer}", "127.0.0.1") + "\n";

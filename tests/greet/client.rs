@@ -1,44 +1,115 @@
-//! `greet-client`, at servers good and bad that are not ours.
+//! `greet-client`, at servers good and bad that are not ours. Most tests are the script of one exchange.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::{thread, time::Duration};
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{iter, thread};
 
+use crate::needs::has;
 use crate::peers::{
-    closed_address, drip, flood, greet_and_read_to_end, read_one_line, read_to_end,
-    read_to_end_and_close, serve_once, wait_for_byte, write,
+    closed_address, drip, flood, listener, read_one_line, read_to_end, read_to_end_and_close,
+    wait_for_byte, write,
 };
 use crate::programs::{
-    CLIENT, Finished, MAY_HAVE_ARRIVED, Program, REFUSED, TRY_AGAIN, client_to, piped, run,
-    run_client, start_client,
+    CLIENT, Finished, LONGEST, MAY_HAVE_ARRIVED, PATIENCE, Program, REFUSED, Server, TRY_AGAIN,
+    client_to, piped, run, run_client, too_long, with_patience,
+};
+
+use Step::{
+    Drips, EndsInOrder, Floods, HalfCloses, Hears, HearsAll, LeavesUnread, OutlastsTheDeadline,
+    Prints, Says, Takes, Types, TypesTooMuch,
 };
 
 /// Enough for a client to connect and be greeted, even on a machine that stalls.
-const TIMEOUT: &str = "1.5";
-const PAST_THE_TIMEOUT: Duration = Duration::from_millis(1_600);
+const TIMEOUT: &str = "-t1.5";
 
-/// Runs the client against a server that behaves as told, and returns what is left of both.
-#[track_caller]
-fn client_at<T: Send + 'static>(
-    arguments: &[&str],
-    input: &[u8],
-    behave: impl FnOnce(&TcpStream) -> T + Send + 'static,
-) -> (Finished, T) {
-    let server = serve_once(move |stream| behave(&stream));
-    let client = run(client_to(server.port).args(arguments), input);
-    (client, server.outcome())
+/// What happens at one of the two ends, one step behind the other.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    /// The server sends these bytes.
+    Says(&'a [u8]),
+    /// The server receives a line, which is this one with its LF.
+    Hears(&'a [u8]),
+    /// The server receives these bytes, and then the end of the stream.
+    HearsAll(&'a [u8]),
+    /// The server receives so many bytes.
+    Takes(usize),
+    /// The server waits until something has come, and leaves it there, so that its close is a reset.
+    LeavesUnread,
+    /// The server sends these bytes now and then, until the client has enough of it.
+    Drips(&'a [u8]),
+    /// The server sends bytes without a line end, until the client has enough of it.
+    Floods,
+    /// The server ends its stream.
+    HalfCloses,
+    /// The server closes behind the client, which has ended its stream in order, without a byte.
+    EndsInOrder,
+    /// The client prints this line.
+    Prints(&'a [u8]),
+    /// The user types this, and the end of the input behind it.
+    Types(&'a [u8]),
+    /// The user types this, but the client does not read all of it.
+    TypesTooMuch(&'a [u8]),
+    /// The user waits until the deadline is over that began with the connection.
+    OutlastsTheDeadline,
 }
 
-/// A client that has printed `hello`, and its server.
+/// Runs the client with some options, and returns what it left behind. After the last step the server closes.
 #[track_caller]
-fn greeted(arguments: &[&str], greeting: &'static [u8]) -> (Program, TcpStream) {
-    let server = serve_once(move |server| {
-        write(&server, greeting);
-        server
-    });
-    let client = start_client(server.port, arguments);
-    assert_eq!(client.next_line(), b"hello\n");
-    (client, server.outcome())
+fn play(options: &[&str], steps: &[Step]) -> Finished {
+    let (listener, address) = listener();
+    play_with(&listener, client_to(address.port()).args(options), steps)
+}
+
+/// Runs a client that connects to this listener.
+#[track_caller]
+fn play_with(listener: &TcpListener, command: &mut Command, steps: &[Step]) -> Finished {
+    let mut client = Program::start(command);
+    let mut server = accept(listener);
+    for step in steps {
+        match *step {
+            Says(bytes) => write(&server, bytes),
+            Hears(line) => assert_eq!(read_one_line(&server), line),
+            HearsAll(bytes) => assert_eq!(read_to_end(&server).unwrap(), bytes),
+            Takes(length) => server.read_exact(&mut vec![0; length]).unwrap(),
+            LeavesUnread => wait_for_byte(&server).unwrap(),
+            Drips(bytes) => drip(&server, bytes),
+            Floods => flood(&server),
+            HalfCloses => server.shutdown(Shutdown::Write).unwrap(),
+            EndsInOrder => assert_eq!(read_to_end_and_close(&server).unwrap(), b""),
+            Prints(line) => assert_eq!(client.next_line(), line),
+            Types(text) => _ = client.type_in(text),
+            TypesTooMuch(text) => assert!(!client.type_in(text), "all of it is read"),
+            OutlastsTheDeadline => outlast_a_deadline(),
+        }
+    }
+    drop(server);
+    client.end()
+}
+
+/// Waits for a client, but not for ever.
+#[track_caller]
+fn accept(listener: &TcpListener) -> TcpStream {
+    let start = Instant::now();
+    listener.set_nonblocking(true).unwrap();
+    let client = loop {
+        if let Ok((client, _)) = listener.accept() {
+            break client;
+        }
+        assert!(start.elapsed() < PATIENCE, "no client comes");
+        thread::sleep(Duration::from_millis(1));
+    };
+    client.set_nonblocking(false).unwrap();
+    with_patience(client)
+}
+
+/// Waits until a client gives up that has the same deadline, but started later.
+#[track_caller]
+fn outlast_a_deadline() {
+    let (_silent, address) = listener();
+    let client = run(client_to(address.port()).arg(TIMEOUT), b"");
+    client.assert_failed(TRY_AGAIN, "", "timed out after 1.5s");
 }
 
 #[test]
@@ -51,71 +122,90 @@ fn sends_one_line_and_half_closes_and_prints_what_still_comes() {
         (b"Connect succeed.\n\0", b"", "Connect succeed.\n"),
         (b"Welcom 127.0.0.1!\0", b"", "Welcom 127.0.0.1!\n"),
     ] {
-        let (client, received) = client_at(&[], b"hi\r\nmore\n", |server| {
-            write(server, greeting);
-            let received = read_to_end(server).unwrap();
-            write(server, late);
-            received
-        });
-        client.assert_delivered(shown);
-        assert_eq!(received, b"hi\n");
+        let typed = b"hi\r\nmore\n";
+        let steps = [Says(greeting), Types(typed), HearsAll(b"hi\n"), Says(late)];
+        play(&[], &steps).assert_delivered(shown);
     }
 }
 
 #[test]
 fn prints_what_came_while_the_line_was_typed_in_order() {
-    let (mut client, server) = greeted(&[], b"hello\nright away\n");
     let early = ("x".repeat(1_023) + "\n").repeat(63) + &"y".repeat(1_013);
-    write(&server, early.as_bytes());
-    client.type_in(b"hi\n");
-    assert_eq!(read_to_end(&server).unwrap(), b"hi\n");
-    write(&server, b"later\n");
-    drop(server);
-    let shown = "right away\n".to_owned() + &early + "later\n";
-    client.end().assert_delivered(&shown);
+    let client = play(
+        &[],
+        &[
+            Says(b"hello\nright away\n"),
+            Prints(b"hello\n"),
+            Says(early.as_bytes()),
+            Types(b"hi\n"),
+            HearsAll(b"hi\n"),
+            Says(b"later\n"),
+        ],
+    );
+    client.assert_delivered(&format!("right away\n{early}later\n"));
 }
 
 #[test]
 fn the_line_may_take_longer_to_type_than_the_server_has_to_answer() {
-    for typed in [&b"hi\n"[..], b""] {
-        let (mut client, server) = greeted(&["--timeout", TIMEOUT], b"hello\n");
-        thread::sleep(PAST_THE_TIMEOUT);
-        client.type_in(typed);
-        assert_eq!(read_to_end(&server).unwrap(), typed);
-        // Even if it has nothing to send, the client must still be there to read this.
-        write(&server, b"good bye\n");
-        read_to_end_and_close(&server).unwrap();
-        match typed {
-            b"" => client
-                .end()
-                .assert_failed(REFUSED, "", "no line on standard input"),
-            _ => client.end().assert_delivered("good bye\n"),
-        }
-    }
+    let typing = |line| {
+        let steps = [
+            Says(b"hello\n"),
+            Prints(b"hello\n"),
+            OutlastsTheDeadline,
+            Types(line),
+            HearsAll(line),
+            // Even if it has nothing to send, the client must still be there to read this.
+            Says(b"good bye\n"),
+            EndsInOrder,
+        ];
+        play(&[TIMEOUT], &steps)
+    };
+    typing(b"hi\n").assert_delivered("good bye\n");
+    typing(b"").assert_failed(REFUSED, "", "no line on standard input");
 }
 
 #[test]
 fn refuses_what_is_not_one_line_before_anything_is_sent() {
-    let too_long = vec![b'x'; 65_537];
-    let cases: [(&[u8], &str); 7] = [
+    let longer = vec![b'x'; LONGEST + 1];
+    let zeros = vec![0; 2 * LONGEST];
+    let too_long = &too_long();
+    let cases: [(&[u8], &str); 9] = [
         (b"", ": no line on standard input\n"),
         (b"early\0end\n", "NUL"),
         (b"\0\n", "NUL"),
+        // As much as this would be too long, but that is not its mistake.
+        (&zeros, "NUL"),
         (b"cut off\r", "a CR at the end would be dropped"),
-        (b"cut off\r\r\n", "a CR at the end would be dropped"),
-        (&too_long, ": the line is longer than "),
-        (&[&too_long[..], b"\n"].concat(), "longer than 65536 bytes"),
+        (b"\r\r\n", "a CR at the end would be dropped"),
+        (&longer, too_long),
+        (&[&longer[..], b"\n"].concat(), too_long),
+        (&[&longer[..], b"\r\n"].concat(), too_long),
     ];
     for (input, reason) in cases {
-        let (client, received) = client_at(&[], input, greet_and_read_to_end);
+        let client = play(&[], &[Says(b"hello\n"), Types(input), HearsAll(b"")]);
         client.assert_failed(REFUSED, "hello\n", reason);
-        assert_eq!(received, b"");
     }
+}
+
+#[test]
+fn says_what_is_wrong_with_the_line_before_it_waits_for_the_servers_close() {
+    let (listener, address) = listener();
+    let mut client = Program::start(&mut client_to(address.port()));
+    let server = accept(&listener);
+    write(&server, b"hello\n");
+    client.type_in(b"");
+    assert_eq!(read_to_end(&server).unwrap(), b"");
+    // The client would wait for 0.75 seconds now, and the error comes before that is over.
+    let told = client.next_error();
+    assert!(told.ends_with(": no line on standard input"), "{told}");
+    write(&server, b"good bye\n");
+    assert_eq!(read_to_end_and_close(&server).unwrap(), b"");
 }
 
 #[cfg(unix)] // Standard input may be a socket or a folder there.
 #[test]
 fn standard_input_that_cannot_be_read_is_no_line() {
+    use std::io::Write;
     use std::os::{fd::OwnedFd, unix::net::UnixStream};
     let that_does_not_block = |half: &[u8]| {
         let (input, held) = UnixStream::pair().unwrap();
@@ -131,40 +221,95 @@ fn standard_input_that_cannot_be_read_is_no_line() {
         (that_does_not_block(b"half"), REFUSED, empty),
         ((folder.into(), None), REFUSED, ": standard input: "),
     ] {
-        let server = serve_once(|server| greet_and_read_to_end(&server));
-        let client = Program::start(client_to(server.port).stdin(input)).end();
+        let (listener, address) = listener();
+        let mut client = client_to(address.port());
+        let steps = [Says(b"hello\n"), HearsAll(b"")];
+        let client = play_with(&listener, client.stdin(input), &steps);
         client.assert_failed(status, "hello\n", reason);
-        assert_eq!(server.outcome(), b"");
+    }
+}
+
+/// Runs a script in which `greet` is a client for the server, with some text on its standard input. Returns
+/// what it printed behind the greetings.
+#[cfg(unix)]
+#[track_caller]
+fn run_script(shell: &[&str], server: &Server, script: &str, input: &[u8]) -> String {
+    let greet = format!("greet() {{ '{CLIENT}' 127.0.0.1 -p {}; }}\n", server.port);
+    let mut command = piped(shell[0]);
+    command.args(&shell[1..]);
+    let finished = match script {
+        // The script itself is what stands on standard input.
+        "" => run(&mut command, &[greet.as_bytes(), input].concat()),
+        _ => run(command.arg("-c").arg(greet + script), input),
+    };
+    finished.stdout.replace("hello\n", "")
+}
+
+#[cfg(unix)] // Windows reads ahead.
+#[test]
+fn what_stands_behind_the_line_is_left_for_whoever_reads_next() {
+    let longest = "m".repeat(LONGEST);
+    let one_more = longest.clone() + "m";
+    let too_long = "m".repeat(70_000);
+    let account = |number| format!("account {number}: pay 1000 EUR\n");
+    let accounts: String = (1..=1_000).map(account).collect();
+    let fourth_on: String = (3..=1_000).map(account).collect();
+    let two = "greet; echo $?; greet; echo $?; cat";
+    let each = "while read -r line; do greet; done; cat";
+    #[rustfmt::skip] // A table: the script, its input, what is printed behind the greetings, and what is sent.
+    let cases: [(&str, &str, &str, &[&str]); 8] = [
+        (two, "one\ntwo\r\nthree\nfour", "0\n0\nthree\nfour", &["one", "two"]),
+        (two, &accounts, &format!("0\n0\n{fourth_on}"),
+            &["account 1: pay 1000 EUR", "account 2: pay 1000 EUR"]),
+        (each, "1\n2\n3\n4\n", "", &["2", "4"]),
+        (two, &format!("{longest}\r\nnext\nrest"), "0\n0\nrest", &[&longest, "next"]),
+        // A line that is refused is taken whole.
+        (two, "pay\0 1000\nnext\nrest", "2\n0\nrest", &["next"]),
+        (two, "pay\r\r\nnext\nrest", "2\n0\nrest", &["next"]),
+        (two, &format!("{one_more}\nnext\nrest"), "2\n0\nrest", &["next"]),
+        // But not a longer one: nobody may go on to read from this input.
+        ("greet; echo $?; wc -c", &format!("{too_long}\n"), &format!("2\n{}\n", 70_001 - LONGEST - 2), &[]),
+    ];
+    let server = Server::start(&["--greeting", "hello"]);
+    for (script, input, printed, sent) in cases {
+        let left = run_script(&["sh"], &server, script, input.as_bytes());
+        assert_eq!(left.replace(' ', ""), printed.replace(' ', ""), "{script}");
+        for line in sent {
+            assert_eq!(
+                server.program.next_line(),
+                [line.as_bytes(), b"\n"].concat()
+            );
+        }
+    }
+    // A file keeps its place, as a pipe does.
+    let file = crate::programs::TempPath::new("shared-input");
+    std::fs::write(&file.0, "one\ntwo\nthree\n").unwrap();
+    let script = format!("{{ greet; greet; cat; }} <'{}'", file.0.display());
+    assert_eq!(run_script(&["sh"], &server, &script, b""), "three\n");
+    for line in [b"one\n", b"two\n"] {
+        assert_eq!(server.program.next_line(), line);
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn leaves_what_stands_behind_the_line_for_the_next_program() {
-    let server = crate::programs::Server::start(&[]);
-    let script = format!(
-        "\"$0\" 127.0.0.1 -p {0}; \"$0\" 127.0.0.1 -p {0}; cat",
-        server.port
-    );
-    let mut shell = piped("sh");
-    let left = run(
-        shell.args(["-c", &script, CLIENT]),
-        b"one\ntwo\r\nthree\nfour",
-    );
-    assert!(left.stdout.ends_with("to me\nthree\nfour"), "{left:?}");
-    assert_eq!(server.program.next_line(), b"one\n");
-    assert_eq!(server.program.next_line(), b"two\n");
+fn a_script_that_bash_reads_from_its_standard_input_goes_on() {
+    let server = Server::start(&["--greeting", "hello"]);
+    if !has("bash") {
+        return;
+    }
+    let script = b"greet\nthis is the line\necho the script goes on\n";
+    let printed = run_script(&["bash"], &server, "", script);
+    assert_eq!(printed, "the script goes on\n");
+    assert_eq!(server.program.next_line(), b"this is the line\n");
 }
 
 #[test]
 fn reads_no_more_of_standard_input_than_a_line_may_have() {
-    let (mut client, server) = greeted(&[], b"hello\n");
-    let is_all_read = client.type_in(&vec![b'x'; 200_000]);
-    assert!(!is_all_read);
-    client
-        .end()
-        .assert_failed(REFUSED, "", "the line is longer than 65536 bytes");
-    assert_eq!(read_to_end(&server).unwrap(), b"");
+    let input = vec![b'x'; 200_000];
+    let steps = [Says(b"hello\n"), TypesTooMuch(&input), HearsAll(b"")];
+    let client = play(&[], &steps);
+    client.assert_failed(REFUSED, "hello\n", &too_long());
 }
 
 #[test]
@@ -172,15 +317,21 @@ fn sends_nothing_when_the_server_closes_while_the_line_is_typed() {
     for (early, reason) in [
         (0, "the server had closed"),
         (9, "the server had closed"),
-        (65_536, "the server had closed"),
-        (77_000, "the server had said too much"),
+        (LONGEST, "the server had closed"),
+        (LONGEST + 10_000, "the server had said too much"),
     ] {
-        let (mut client, server) = greeted(&[], b"hello\n");
-        write(&server, &vec![b'\n'; early]);
-        server.shutdown(Shutdown::Write).unwrap();
-        client.type_in(b"too late\n");
-        client.end().assert_failed(TRY_AGAIN, "", reason);
-        assert_eq!(read_to_end_and_close(&server).unwrap(), b"");
+        let client = play(
+            &[],
+            &[
+                Says(b"hello\n"),
+                Prints(b"hello\n"),
+                Says(&vec![b'\n'; early]),
+                HalfCloses,
+                Types(b"too late\n"),
+                EndsInOrder,
+            ],
+        );
+        client.assert_failed(TRY_AGAIN, "", reason);
     }
 }
 
@@ -195,78 +346,121 @@ fn with_reply_only_the_reply_is_a_receipt() {
         (b"thanks", 3, "", cut),
         (b"", 3, "", "closed without an answer"),
     ] {
-        let (client, received) = client_at(&["--reply", "thanks"], b"hi\n", |server| {
-            write(server, b"hello\n");
-            let received = read_one_line(server);
-            write(server, reply);
-            received
-        });
+        let steps = [
+            Says(b"hello\n"),
+            Types(b"hi\n"),
+            Hears(b"hi\n"),
+            Says(reply),
+        ];
+        let client = play(&["--reply", "thanks"], &steps);
         let shown = "hello\n".to_owned() + shown;
         match status {
             0 => client.assert_delivered(&shown),
             _ => client.assert_failed(status, &shown, reason),
         }
-        assert_eq!(received, b"hi\n");
     }
+}
+
+#[test]
+fn the_reply_names_the_line_byte_for_byte() {
+    for (typed, line, reply, printed) in [
+        (
+            &b"hi\n"[..],
+            &b"hi\n"[..],
+            &b"kept hi, {line}\n"[..],
+            "kept hi, {line}\n",
+        ),
+        (b"\n", b"\n", b"kept , {line}\n", "kept , {line}\n"),
+        (
+            b"{line}\n",
+            b"{line}\n",
+            b"kept {line}, {line}\n",
+            "kept {line}, {line}\n",
+        ),
+        (
+            b"\xff\r\n",
+            b"\xff\n",
+            b"kept \xff, {line}\n",
+            "kept \u{fffd}, {line}\n",
+        ),
+    ] {
+        let steps = [Says(b"hello\n"), Types(typed), Hears(line), Says(reply)];
+        let client = play(&["--reply", "kept {line}, {line}"], &steps);
+        client.assert_delivered(&("hello\n".to_owned() + printed));
+    }
+}
+
+#[test]
+fn nothing_is_sent_if_the_expected_reply_cannot_be_a_line() {
+    let shortest = LONGEST - "kept ".len() + 1;
+    let refused = |reply, typed: &[u8], reason| {
+        let steps = [Says(b"hello\n"), Types(typed), HearsAll(b"")];
+        let client = play(&["--reply", reply], &steps);
+        client.assert_failed(REFUSED, "hello\n", reason);
+    };
+    let reason = format!("the expected reply: {}", too_long());
+    refused("kept {line}", &vec![b'm'; shortest], &reason);
+    refused("\r{line}", b"\n", "the expected reply: a CR at the end");
 }
 
 #[test]
 fn with_reply_nothing_behind_the_reply_matters() {
     // The client waits for nothing: once it has ended its stream, it is gone.
-    let (client, outcome) = client_at(&["-rthanks"], b"hi\n", |mut server| {
-        write(server, b"hello\n");
-        read_one_line(server);
-        write(server, b"thanks\n");
-        read_to_end(server).unwrap();
-        let _ = server.write_all(b"late\n");
-        read_to_end_and_close(server)
-    });
-    client.assert_delivered("hello\nthanks\n");
-    assert!(outcome.is_err() || cfg!(windows), "it still reads");
+    let (listener, address) = listener();
+    let mut client = Program::start(client_to(address.port()).arg("-rthanks"));
+    let mut server = accept(&listener);
+    write(&server, b"hello\n");
+    client.type_in(b"hi\n");
+    assert_eq!(read_one_line(&server), b"hi\n");
+    write(&server, b"thanks\n");
+    assert_eq!(read_to_end(&server).unwrap(), b"");
+    client.end().assert_delivered("hello\nthanks\n");
+    let late = std::io::Write::write_all(&mut server, b"late\n");
+    let is_gone = late.and_then(|()| read_to_end_and_close(&server)).is_err();
+    assert!(is_gone || cfg!(windows), "it still reads");
     if cfg!(windows) {
         return; // There a reset takes along what was not read before.
     }
     // A reset, by a line that is left unread, changes nothing.
-    let (client, ()) = client_at(&["-rthanks"], b"hi\n", |server| {
-        write(server, b"hello\n");
-        wait_for_byte(server).unwrap();
-        write(server, b"thanks\n");
-    });
-    client.assert_delivered("hello\nthanks\n");
+    let steps = [
+        Says(b"hello\n"),
+        Types(b"hi\n"),
+        LeavesUnread,
+        Says(b"thanks\n"),
+    ];
+    play(&["-rthanks"], &steps).assert_delivered("hello\nthanks\n");
 }
 
 #[test]
 fn a_check_prints_the_greeting_and_sends_nothing() {
-    let (client, received) = client_at(&["--check"], b"not sent\n", greet_and_read_to_end);
-    client.assert_delivered("hello\n");
-    assert_eq!(received, b"");
-    let (client, ()) = client_at(&["--check"], b"", |server| write(server, b"login: "));
-    client.assert_delivered("login: \n");
-    let (client, ()) = client_at(&["--check"], b"", |_| ());
-    client.assert_failed(TRY_AGAIN, "", "closed without a greeting");
+    let check = |steps: &[Step]| play(&["--check"], steps);
+    let says_hello = [
+        Says(b"hello\n"),
+        Types(b"not sent\n"),
+        HearsAll(b""),
+        EndsInOrder,
+    ];
+    check(&says_hello).assert_delivered("hello\n");
+    check(&[Says(b"login: ")]).assert_delivered("login: \n");
+    check(&[]).assert_failed(TRY_AGAIN, "", "closed without a greeting");
 }
-
-type Behaviour = fn(&TcpStream);
 
 #[test]
 fn fails_in_time_and_says_why_when_no_greeting_comes() {
-    let says_login: Behaviour = |server| {
-        write(server, b"login: ");
-        read_to_end(server).unwrap();
-    };
-    let drips: Behaviour = |server| drip(server, b".");
     let seven = ": timed out after 1.5s, 7 bytes without a line end\n";
-    let silent: Behaviour = |server| _ = read_to_end(server);
-    let cases: [(Behaviour, &str, &str); 5] = [
-        (|_| (), "60", ": closed without a greeting\n"),
-        (silent, "0.5", ": timed out after 500ms\n"),
-        (drips, "0.5", ": timed out after 500ms"),
-        (says_login, TIMEOUT, seven),
-        (flood, "60", ": the line is longer than 65536 bytes\n"),
+    let too_long = format!(": {}\n", too_long());
+    let cases: [(&[Step], &str, &str); 5] = [
+        (&[], "-t60", ": closed without a greeting\n"),
+        (&[HearsAll(b"")], "-t0.5", ": timed out after 500ms\n"),
+        (&[Drips(b".")], "-t0.5", ": timed out after 500ms"),
+        (&[Says(b"login: "), HearsAll(b"")], TIMEOUT, seven),
+        (&[Floods], "-t60", &too_long),
     ];
-    for (behave, timeout, reason) in cases {
-        let (client, ()) = client_at(&["--timeout", timeout], b"hi\n", behave);
-        client.assert_failed(TRY_AGAIN, "", reason);
+    for (behaviour, timeout, reason) in cases {
+        let steps: Vec<Step> = iter::once(Types(b"hi\n"))
+            .chain(behaviour.iter().copied())
+            .collect();
+        play(&[timeout], &steps).assert_failed(TRY_AGAIN, "", reason);
     }
 }
 
@@ -275,13 +469,9 @@ fn fails_in_time_and_says_why_when_no_greeting_comes() {
 fn does_not_take_a_reset_for_delivery() {
     // The server takes nothing, a part, or all but the line's end.
     for (length, taken) in [(60_000, 0), (60_000, 5), (60_000, 30_000), (5, 5)] {
-        let message = "x".repeat(length) + "\n";
-        let (client, ()) = client_at(&[], message.as_bytes(), move |mut server| {
-            write(server, b"hello\n");
-            server.read_exact(&mut vec![0; taken]).unwrap();
-            // Closing with a part of the message unread resets the connection.
-            wait_for_byte(server).unwrap();
-        });
+        let line = "x".repeat(length) + "\n";
+        let typed = Types(line.as_bytes());
+        let client = play(&[], &[Says(b"hello\n"), typed, Takes(taken), LeavesUnread]);
         client.assert_failed(MAY_HAVE_ARRIVED, "hello\n", ": no receipt from 127.0.0.1:");
         assert!(!client.stderr.contains("timed out"), "{client:?}");
     }
@@ -289,15 +479,16 @@ fn does_not_take_a_reset_for_delivery() {
 
 #[test]
 fn gives_up_on_a_server_that_goes_on_instead_of_closing() {
-    let cases: [(Behaviour, &str); 2] = [
-        (|server| drip(server, b"\n"), ": timed out after 1.5s\n"),
-        (flood, ": the line is longer than 65536 bytes\n"),
-    ];
-    for (go_on, reason) in cases {
-        let (client, ()) = client_at(&["--timeout", TIMEOUT], b"hi\nunread", move |server| {
-            greet_and_read_to_end(server);
-            go_on(server);
-        });
+    let too_long = format!(": {}\n", too_long());
+    for (goes_on, reason) in [
+        (Drips(b"\n"), ": timed out after 1.5s\n"),
+        (Floods, &too_long),
+    ] {
+        let typed = Types(b"hi\nunread");
+        let client = play(
+            &[TIMEOUT],
+            &[Says(b"hello\n"), typed, HearsAll(b"hi\n"), goes_on],
+        );
         client.assert_failed(MAY_HAVE_ARRIVED, &client.stdout, reason);
         assert!(client.stderr.contains(": no receipt from 127.0.0.1:"));
         // Half a reply is not shown.
@@ -315,12 +506,13 @@ fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
     for once in ["127.0.0.1", &port.to_string()] {
         assert_eq!(client.stderr.matches(once).count(), 1, "{client:?}");
     }
-    // No name server is asked for what is no name. What was typed gives the terminal no orders.
+    // This is too long for a name, so no name server is asked. What was typed gives the terminal no orders.
     let no_name = "\u{202e}".to_owned() + &"x".repeat(64);
-    let client = run(piped(CLIENT).arg(&no_name), b"hi\n");
-    let step = "cannot connect to \\u{202e}xxx";
-    client.assert_failed(TRY_AGAIN, "", step);
-    assert!(client.stderr.contains("lookup") || cfg!(windows));
+    let client = run(piped(CLIENT).args(["-p1", &no_name]), b"hi\n");
+    client.assert_failed(TRY_AGAIN, "", "cannot connect to \\u{202e}xxx");
+    assert!(
+        client.stderr.contains("xxx port 1: ") && client.stderr.contains("lookup") || cfg!(windows)
+    );
 }
 
 #[cfg(unix)] // Standard output may be a socket there. Shutting it down takes its reader away, whoever has a copy.
@@ -331,19 +523,16 @@ mod lost_output {
 
     #[test]
     fn sends_nothing_when_the_greeting_cannot_be_printed() {
+        let greeting = "hello\n".to_owned() + &"more\n".repeat(10_000);
         for options in [&[][..], &["--check"]] {
             let (output, reader) = UnixStream::pair().unwrap();
             reader.shutdown(Shutdown::Both).unwrap();
-            let server = serve_once(|server| {
-                write(&server, b"hello\n");
-                write(&server, &b"more\n".repeat(10_000));
-                read_to_end_and_close(&server)
-            });
-            let mut client = client_to(server.port);
+            let (listener, address) = listener();
+            let mut client = client_to(address.port());
             client.args(options).stdout(OwnedFd::from(output));
-            let reason = "cannot write to standard output";
-            run(&mut client, b"hi\n").assert_failed(TRY_AGAIN, "", reason);
-            assert_eq!(server.outcome().unwrap(), b"");
+            let steps = [Types(b"hi\n"), Says(greeting.as_bytes()), EndsInOrder];
+            let client = play_with(&listener, &mut client, &steps);
+            client.assert_failed(TRY_AGAIN, "", "cannot write to standard output");
         }
     }
 
@@ -351,19 +540,19 @@ mod lost_output {
     fn the_message_may_have_arrived_when_a_reply_cannot_be_printed() {
         for options in [&[][..], &["-rthank you"]] {
             let (output, reader) = UnixStream::pair().unwrap();
-            let server = serve_once(|server| {
-                write(&server, b"hello\n");
-                assert_eq!(read_one_line(&server), b"hi\n");
-                write(&server, b"thank you\n");
-            });
-            let mut client = client_to(server.port);
+            let (listener, address) = listener();
+            let mut client = client_to(address.port());
             let mut client = Program::start(client.args(options).stdout(OwnedFd::from(output)));
+            let server = accept(&listener);
+            write(&server, b"hello\n");
             assert_eq!(read_one_line(&reader), b"hello\n");
             reader.shutdown(Shutdown::Both).unwrap();
             client.type_in(b"hi\n");
+            assert_eq!(read_one_line(&server), b"hi\n");
+            write(&server, b"thank you\n");
+            drop(server);
             let reason = ": cannot write to standard output";
             client.end().assert_failed(MAY_HAVE_ARRIVED, "", reason);
-            server.outcome();
         }
     }
 }

@@ -77,7 +77,7 @@ fn a_person_talks_to_the_echo_until_exit_or_the_end_of_input() {
     let echo = start("echo", &[]);
     for typed in ["hello\n\ntwo words\nexit\nnot sent\n", "hello\n\ntwo words"] {
         let talk = talk(echo.port, typed);
-        talk.assert_left(0, "hello\n\ntwo words\n");
+        talk.assert_ended(0, "hello\n\ntwo words\n");
         let connected = format!("connected to 127.0.0.1:{}\n", echo.port);
         assert_eq!(talk.stderr, connected);
         wait_for_log(&echo, " closed");
@@ -88,7 +88,7 @@ fn a_person_talks_to_the_echo_until_exit_or_the_end_of_input() {
 fn a_person_is_kept_alive_until_stop() {
     let server = start("keep_alive", &[]);
     let talk = talk(server.port, "Hello Server!\nstop\nnot sent\n");
-    talk.assert_left(0, "keep alive\nstop\n");
+    talk.assert_ended(0, "keep alive\nstop\n");
     let connected = server.program.next_error();
     let peer = connected.strip_suffix(" connected").unwrap();
     for said in ["Hello Server!", "stop"] {
@@ -127,11 +127,11 @@ fn a_client_that_leaves_or_is_silent_frees_its_thread() {
         drop(server.connect());
         reset_after(server.connect(), b"Hello Server!\n").unwrap();
     }
-    talk(server.port, "stop\n").assert_left(0, "stop\n");
+    talk(server.port, "stop\n").assert_ended(0, "stop\n");
 
     let server = start("keep_alive", &["0.5"]);
     let _silent: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
-    talk(server.port, "stop\n").assert_left(0, "stop\n");
+    talk(server.port, "stop\n").assert_ended(0, "stop\n");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn talk_closes_in_order() {
         write(&server, b"good bye\n");
         (rest, read_to_end_and_close(&server))
     });
-    talk(peer.port, "hello\nexit\n").assert_left(0, "hi\n");
+    talk(peer.port, "hello\nexit\n").assert_ended(0, "hi\n");
     let (rest, ending) = peer.outcome();
     assert_eq!(rest, b"");
     ending.unwrap();

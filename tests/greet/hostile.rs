@@ -8,7 +8,7 @@ use std::{ops::Range, sync::Mutex, thread};
 use crate::peers::{
     drip, flood, read_one_line, read_to_end, read_to_end_and_close, reset_after, send, write,
 };
-use crate::programs::{Program, Server, connect, server_command, try_until};
+use crate::programs::{LONGEST, Program, Server, connect, server_command, too_long, try_until};
 
 /// What `--timeout 1` sets. If the machine stalls, a good client misses it, too, but not every time.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -75,14 +75,14 @@ fn greets_the_next_within_a_second_of_a_line_however_its_client_goes_on() {
 #[test]
 fn a_line_over_the_limit_is_refused_with_a_reset() {
     let server = Server::start(&[]);
-    let longest = vec![b'x'; 65_536];
+    let longest = vec![b'x'; LONGEST];
     for excess in [&b"x\n"[..], b"xx\n", &[b'x'; 4_464], b"x", b"\r\r\n"] {
         let client = server.connect();
         let received = send(&client, &[&longest, excess].concat());
         // Wine, which runs this for Windows, ends the stream before it resets.
         assert!(received.is_err() || cfg!(windows), "there was a receipt");
         let ending = server.ending_of(&client);
-        assert_eq!(ending, "failed: the line is longer than 65536 bytes");
+        assert_eq!(ending, format!("failed: {}", too_long()));
     }
     assert_eq!(server.program.stop().stdout, "");
 }
@@ -148,7 +148,7 @@ fn a_client_that_pipelines_gets_the_greeting_and_an_orderly_close() {
 #[test]
 fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
     // A pipe that nobody reads holds less than the longest line and its end.
-    let lines = "x".repeat(65_536) + "\n" + &"more\n".repeat(4_000);
+    let lines = "x".repeat(LONGEST) + "\n" + &"more\n".repeat(4_000);
     let ending = || {
         let mut program = server_command().args(["--timeout", "1"]).spawn().unwrap();
         let mut output = program.stdout.take().unwrap();
@@ -163,7 +163,8 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
             read_to_end_and_close(&client).err(),
         )
     };
-    let is_whole = |(ending, _): &(String, _)| ending.starts_with("65536 bytes received");
+    let is_whole =
+        |(ending, _): &(String, _)| ending.starts_with(&format!("{LONGEST} bytes received"));
     let (_, reset) = try_until(ending, is_whole);
     assert!(reset.is_none(), "{reset:?}");
 }

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use std::{fmt::Debug, sync::mpsc, thread};
 
-use greet::line::{MAX_LINE_LENGTH, read_line, write_line};
+use greet::line::{read_line, write_line};
 use greet::terminal::{escape, show};
 use greet::timestamp::timestamp;
 use greet::{client, server};
@@ -14,7 +14,7 @@ use crate::peers::{
     closed_address, listener, read_one_line, read_to_end, read_to_end_and_close, wait_for_byte,
     write,
 };
-use crate::programs::{PATIENCE, connect, patient, try_until};
+use crate::programs::{LONGEST, PATIENCE, connect, try_until, with_patience};
 
 #[track_caller]
 fn assert_fails<T: Debug>(outcome: io::Result<T>, kind: ErrorKind) {
@@ -39,8 +39,8 @@ fn a_line_ends_at_an_lf_a_nul_or_the_end_however_the_bytes_are_split() {
 
 #[test]
 fn the_limit_counts_a_line_without_its_end_and_ends_the_reading() {
-    let longest = vec![b'x'; MAX_LINE_LENGTH];
-    for size in [1, 7, 65_536, 65_537, 65_538] {
+    let longest = vec![b'x'; LONGEST];
+    for size in [1, 7, LONGEST, LONGEST + 1, LONGEST + 2] {
         let read = |end: &[u8]| {
             let text = [&longest, end].concat();
             read_line(&mut BufReader::with_capacity(size, &text[..]))
@@ -173,7 +173,7 @@ fn an_address_where_nothing_answers_leaves_time_for_the_next() {
 fn client_session(timeout: Duration) -> (client::Session, TcpStream) {
     let (listener, address) = listener();
     let client = client::Session::connect(address, timeout).unwrap();
-    (client, patient(listener.accept().unwrap().0))
+    (client, with_patience(listener.accept().unwrap().0))
 }
 
 /// Both ends of a new connection. The server's does not block.
@@ -193,7 +193,7 @@ fn server_session(timeout: Duration) -> (TcpStream, server::Session) {
 
 #[test]
 fn a_text_that_would_not_arrive_as_it_is_is_refused_and_nothing_sent() {
-    let too_long = vec![b'x'; MAX_LINE_LENGTH + 1];
+    let too_long = vec![b'x'; LONGEST + 1];
     let two_lines = &b"two\nlines"[..];
     for text in [two_lines, b"a\0b", b"\n", b"\0", b"cut off\r", &too_long] {
         assert_fails(write_line(io::sink(), text), ErrorKind::InvalidInput);
@@ -378,7 +378,7 @@ fn a_server_that_is_dropped_and_not_closed_refuses_the_last_line() {
 #[test]
 fn sending_to_a_peer_that_does_not_read_ends_at_the_deadline() {
     let (_client, mut server) = server_session(Duration::from_millis(300));
-    let (line, start) = (vec![b'x'; MAX_LINE_LENGTH], Instant::now());
+    let (line, start) = (vec![b'x'; LONGEST], Instant::now());
     // One line fits into the buffers of some systems. Without a deadline this would wait for ever.
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send((0..).find_map(|_| server.send(&line).err())));

@@ -9,7 +9,7 @@
 //! - `arguments`, `library`: what may be typed, and the library without programs.
 //! - `model`: the proof that the close is a receipt, without programs.
 //! - `readme`: the pages say what is so.
-//! - `programs`, `peers`: what the tests are made of.
+//! - `programs`, `peers`, `needs`: what the tests are made of.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,6 +35,8 @@ mod examples;
 mod hostile;
 mod library;
 mod model;
+#[allow(dead_code, reason = "tests/left_out.rs uses the rest")]
+mod needs;
 mod pair;
 mod peers;
 mod programs;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::programs::{PATIENCE, connect, patient};
+use crate::programs::{PATIENCE, connect, with_patience};
 
 /// Waits until something can be read, and leaves it unread. A wait with a timeout may be interrupted,
 /// as other threads start programs (signal(7)); `peek` does not go on by itself.
@@ -123,7 +123,7 @@ pub fn serve_once<T: Send + 'static>(
     let port = address.port();
     let thread = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        behave(patient(stream))
+        behave(with_patience(stream))
     });
     Peer { port, thread }
 }

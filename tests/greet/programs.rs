@@ -1,6 +1,6 @@
 //! The two programs, started as a user would start them and gone when the test is over.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -9,8 +9,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{fmt::Debug, fs, thread};
 
-/// Longer than anything takes here on the busiest machine. What takes longer will never come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+use greet::line::MAX_LINE_LENGTH;
+
+/// Longer than a wait takes here on a busy machine. What takes longer will never come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The length of the longest line, and what is said of a longer one.
+pub const LONGEST: usize = MAX_LINE_LENGTH;
+pub fn too_long() -> String {
+    format!("the line is longer than {LONGEST} bytes")
+}
 
 pub const SERVER: &str = env!("CARGO_BIN_EXE_greet-server");
 pub const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
@@ -46,7 +54,7 @@ impl Finished {
 
     /// Fails unless the program ended with this status, and has printed this.
     #[track_caller]
-    pub fn assert_left(&self, status: i32, stdout: &str) {
+    pub fn assert_ended(&self, status: i32, stdout: &str) {
         self.assert_status(status);
         assert_eq!(self.stdout, stdout, "{self:?}");
     }
@@ -58,7 +66,7 @@ impl Finished {
             MAY_HAVE_ARRIVED => "greet-client: the line may have arrived: ",
             _ => "greet-client: nothing was sent: ",
         };
-        self.assert_left(status, stdout);
+        self.assert_ended(status, stdout);
         assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
         assert!(self.stderr.starts_with(fate), "{self:?}");
         assert!(self.stderr.contains(reason), "{self:?}");
@@ -67,7 +75,7 @@ impl Finished {
     /// `greet-client` must have printed this, and said nothing else.
     #[track_caller]
     pub fn assert_delivered(&self, stdout: &str) {
-        self.assert_left(0, stdout);
+        self.assert_ended(0, stdout);
         assert_eq!(self.stderr, "");
     }
 }
@@ -196,21 +204,63 @@ pub fn piped(program: &str) -> Command {
 /// One of the tutorials' other systems, to be started.
 pub fn example(name: &str) -> Command {
     static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(build_examples);
     let programs = Path::new(SERVER).parent().unwrap();
-    // `cargo test` builds the examples, but `cargo test NAME` does not: they might be those of yesterday.
-    if programs.ends_with("target/debug") {
-        BUILT.get_or_init(|| {
-            let mut cargo = Command::new(env!("CARGO"));
-            let built = cargo
-                .args(["build", "--examples", "--offline", "--quiet"])
-                .status();
-            assert!(built.unwrap().success());
-        });
-    }
     let example = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let mut command = piped(programs.join("examples").join(example).to_str().unwrap());
     command.env("RUST_BACKTRACE", "1"); // A failure is one line all the same.
     command
+}
+
+/// Builds the examples beside the programs, in the same way. `cargo test` has done so, but `cargo test NAME` and
+/// `cargo test --test greet` have not: what is there may be missing, or be that of yesterday.
+fn build_examples() {
+    let programs = Path::new(SERVER).parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--examples", "--offline", "--locked", "--quiet"]);
+    // The programs are in TARGET_DIR/PROFILE, or with `--target` in TARGET_DIR/TARGET/PROFILE.
+    let profile = programs.file_name().unwrap().to_str().unwrap();
+    cargo.args([
+        "--profile",
+        if profile == "debug" { "dev" } else { profile },
+    ]);
+    let above = programs.parent().unwrap();
+    let is_target_dir = |folder: &Path| folder.join(".rustc_info.json").exists();
+    match above.parent() {
+        Some(target_dir) if is_target_dir(target_dir) && !is_target_dir(above) => cargo
+            .arg("--target-dir")
+            .arg(target_dir)
+            .arg("--target")
+            .arg(above.file_name().unwrap()),
+        _ => cargo.arg("--target-dir").arg(above),
+    };
+    match cargo.status() {
+        Ok(status) => assert!(status.success(), "{ADVICE}"),
+        // Wine starts no program of the system below it.
+        Err(_) => assert_examples_are_newer_than_their_source(&programs.join("examples")),
+    }
+}
+
+const ADVICE: &str = "the examples are not those of this source: build them first, with `cargo build --examples` \
+                      and the options with which you run the tests";
+
+fn assert_examples_are_newer_than_their_source(examples: &Path) {
+    let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+    let files_in = |folder| {
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+    };
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    let shared = files_in("src").filter(is_source);
+    let shared = shared.map(|path| written(&path).unwrap()).max().unwrap();
+    for source in files_in("src/examples").filter(is_source) {
+        let name = source.file_stem().unwrap().to_str().unwrap();
+        let example = examples.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+        let newest = written(&source).unwrap().max(shared);
+        let is_newer = written(&example).is_ok_and(|written| written >= newest);
+        assert!(is_newer, "{ADVICE}");
+    }
 }
 
 /// `greet-server` on a free port of the loopback interface, to be started.
@@ -295,11 +345,11 @@ pub fn port_in(line: &str) -> u16 {
 }
 
 pub fn connect(port: u16) -> TcpStream {
-    patient(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
+    with_patience(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
 }
 
 /// A connection that does not wait for ever.
-pub fn patient(stream: TcpStream) -> TcpStream {
+pub fn with_patience(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -318,13 +368,6 @@ pub fn try_until<T: Debug>(mut attempt: impl FnMut() -> T, is_met: impl Fn(&T) -
     }
     assert!(is_met(&last), "{last:?}");
     last
-}
-
-/// Says that a test did nothing, and why. The harness would keep what `eprintln!` writes to itself.
-pub fn skip(reason: &str) {
-    let test = thread::current();
-    let test = test.name().unwrap_or("a test");
-    let _ = writeln!(io::stderr(), "{test} was left out: {reason}");
 }
 
 /// A file or folder of the test's own, gone when the test is over.

@@ -87,7 +87,7 @@ fn the_help_is_as_it_is_printed_and_fits_80_columns() {
         let help = run(piped(program).arg("--help"), b"").stdout;
         assert!(help.lines().all(|line| line.len() <= 80), "{help}");
         let version = format!("greet-{name} {}\n", env!("CARGO_PKG_VERSION"));
-        run(piped(program).arg("--version"), b"").assert_left(0, &version);
+        run(piped(program).arg("--version"), b"").assert_ended(0, &version);
         let shown = format!("$ greet-{name} --help\n{help}```");
         assert!(page.contains(&shown.replace(".exe", "")), "{help}");
         // The retry stands among the recipes, too.
@@ -121,7 +121,8 @@ mod recipes {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::programs::{Finished, Server, TempPath, skip};
+    use crate::needs::has;
+    use crate::programs::{Finished, Server, TempPath};
 
     /// Stands in for the client. It keeps each line, and ends with the next of the statuses in a file.
     /// It is a function, so it can have no hyphen in its name. Nothing waits.
@@ -139,13 +140,7 @@ mod recipes {
 
     static SHELLS: LazyLock<Vec<&str>> = LazyLock::new(|| {
         let mut shells = vec!["dash", "bash", "zsh"];
-        shells.retain(|shell| {
-            let is_there = piped(shell).args(["-c", ":"]).output().is_ok();
-            if !is_there {
-                skip(&format!("{shell} is missing"));
-            }
-            is_there
-        });
+        shells.retain(|shell| has(shell));
         shells
     });
 
@@ -209,12 +204,12 @@ mod recipes {
             let script = format!("{STAND_IN}\necho {statuses} >statuses\n{recipe}");
             let script = script + "\necho \"$s ${doubt-}\"; cat sent; cat jobs 2>/dev/null || :";
             for finished in run_in_every_shell(" one\\\n\n*last", &script) {
-                finished.assert_left(0, expected);
+                finished.assert_ended(0, expected);
             }
         }
         let empty = recipe("done <lines.txt").replace("<lines.txt", "</dev/null");
         for finished in run_in_every_shell("", &(empty + "\necho $s")) {
-            finished.assert_left(0, "2\n");
+            finished.assert_ended(0, "2\n");
         }
     }
 
@@ -246,7 +241,7 @@ mod recipes {
             .replace("sleep 0.1", "sleep 0");
         let there = cfg!(target_os = "linux").then(|| run_in_every_shell("", &full));
         for finished in there.unwrap_or_default() {
-            finished.assert_left(1, "");
+            finished.assert_ended(1, "");
             let last = finished.stderr.lines().last();
             assert_eq!(last, Some("greet-server does not listen: "));
         }

@@ -111,7 +111,7 @@ fn an_address_that_cannot_be_had_is_an_error_with_the_reason() {
     ] {
         let mut command = piped(SERVER);
         let server = run(command.args(["-b", host, "-p", &port.to_string()]), b"");
-        server.assert_left(1, "");
+        server.assert_ended(1, "");
         let host = host.replace('\u{202e}', "\\u{202e}");
         let step = format!("greet-server: cannot listen on {host} port {port}: ");
         let reason = server.stderr.strip_prefix(&step).expect(&server.stderr);
@@ -139,6 +139,6 @@ mod lost_streams {
         for message in [b"1\n", b"2\n"] {
             send(&connect(port_in(listening.trim_end())), message).unwrap();
         }
-        program.end().assert_left(0, "1\n2\n");
+        program.end().assert_ended(0, "1\n2\n");
     }
 }

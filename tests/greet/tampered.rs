@@ -2,14 +2,15 @@
 //! is the receipt: if a client ends with status 0, its line was shown.
 
 use std::process::Command;
-use std::sync::{LazyLock, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use crate::needs::has;
 use crate::peers::{read_one_line, read_to_end, read_to_end_and_close, send, serve_once, write};
 use crate::programs::{
-    CLIENT, Finished, MAY_HAVE_ARRIVED, PATIENCE, Program, SERVER, Server, TRY_AGAIN, client_to,
-    example, piped, run, run_client, server_command, skip, start_client,
+    CLIENT, Finished, LONGEST, MAY_HAVE_ARRIVED, PATIENCE, Program, SERVER, Server, TRY_AGAIN,
+    client_to, example, piped, run, run_client, server_command, start_client,
 };
 
 /// Longer than what one read of the server takes.
@@ -19,23 +20,13 @@ const AT_ONCE: usize = 6;
 const TIMEOUT: &str = "0.3";
 const PAST_THE_TIMEOUT: Duration = Duration::from_millis(450);
 
-static CAN_TRACE: LazyLock<bool> = LazyLock::new(|| {
-    let mut trial = piped("strace");
-    let trial = trial.args(["-o", "/dev/null", "true"]).output();
-    trial.is_ok_and(|trial| trial.status.success())
-});
-
 /// The command under strace(1), or `None` if that cannot trace here.
 fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
-    if !*CAN_TRACE {
-        skip("no strace(1), or it may not trace");
-        return None;
-    }
     let mut strace = piped("strace");
     // With -D the program itself, and not strace, is what the test starts and stops.
     strace.args(["-D", "-qq"]).args(options);
     strace.arg(command.get_program()).args(command.get_args());
-    Some(strace)
+    has("strace").then_some(strace)
 }
 
 /// The command with some of its system calls tampered with, or `None` if that cannot be done here.
@@ -145,7 +136,7 @@ fn an_interrupted_echo_goes_on() {
 #[test]
 fn a_server_stopped_while_the_line_comes_gives_no_false_receipt() {
     thread::scope(|scope| {
-        for length in [5, 8_191, 8_192, 8_193, 65_536] {
+        for length in [5, 8_191, 8_192, 8_193, LONGEST] {
             scope.spawn(move || {
                 let server = Server::start(&["--timeout", TIMEOUT]);
                 let mut client = start_client(server.port, &["--timeout", "5"]);
@@ -299,20 +290,10 @@ fn a_reply_past_the_deadline_does_not_cost_the_receipt() {
 fn start_in_own_network(script: &str) -> Option<Program> {
     let network =
         "ip link set lo up && ip addr add fe80::1/64 dev lo nodad && mount -t tmpfs none /mnt";
-    let unshare = |script: &str| {
-        let mut command = piped("unshare");
-        command.args(["-rmn", "sh", "-c", &format!("{network} && {script}")]);
-        command.arg(CLIENT).arg(SERVER);
-        command
-    };
-    if !unshare("true")
-        .output()
-        .is_ok_and(|trial| trial.status.success())
-    {
-        skip("no unshare(1) or ip(8), or they may not make a network");
-        return None;
-    }
-    Some(Program::start(&mut unshare(script)))
+    let mut command = piped("unshare");
+    command.args(["-rmn", "sh", "-c", &format!("{network} && {script}")]);
+    command.arg(CLIENT).arg(SERVER);
+    has("a network of their own").then(|| Program::start(&mut command))
 }
 
 #[test]

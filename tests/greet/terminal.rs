@@ -3,8 +3,9 @@
 use std::net::TcpStream;
 use std::process::Command;
 
+use crate::needs::has;
 use crate::peers::{greet_and_read_to_end, read_to_end, send, serve_once, write};
-use crate::programs::{Program, client_to, connect, piped, port_in, server_command, skip};
+use crate::programs::{Program, client_to, connect, piped, port_in, server_command};
 
 /// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
 /// What is typed in goes to the terminal, and the output is the screen.
@@ -13,11 +14,7 @@ fn start_in_terminal(command: &Command) -> Option<Program> {
     let quoted = words.map(|word| format!("'{}' ", word.to_str().unwrap()));
     let mut script = piped("script");
     script.args(["-qec", &quoted.collect::<String>(), "/dev/null"]);
-    if piped("script").arg("-V").output().is_err() {
-        skip("no script(1)");
-        return None;
-    }
-    Some(Program::start(script.env("SHELL", "/bin/sh")))
+    has("script").then(|| Program::start(script.env("SHELL", "/bin/sh")))
 }
 
 /// As a server that would turn a terminal's text red: greets, and reads what the client sends, to the end.
@@ -99,7 +96,7 @@ fn a_line_that_the_terminal_has_cut_is_refused() {
 fn a_check_at_a_terminal_tells_where_it_connected_and_has_no_prompt() {
     let server = serve_once(|server| greet_in_red(&server));
     let client = or_skip!(greeted_in_terminal(server.port, &["--check"]));
-    client.end().assert_left(0, "");
+    client.end().assert_ended(0, "");
     assert_eq!(server.outcome(), b"");
 }
 
