@@ -133,8 +133,8 @@ pub fn check_line(text: &[u8]) -> io::Result<()> {
     let reason = match text {
         _ if text.contains(&0) => "a NUL in the line would end it early",
         _ if text.contains(&b'\n') => "an LF in the line would end it early",
-        [.., b'\r'] => "a CR at the end would be dropped",
         _ if text.len() > MAX_LINE_LENGTH => return Err(too_long(ErrorKind::InvalidInput)),
+        [.., b'\r'] => "a CR at the end would be dropped",
         _ => return Ok(()),
     };
     Err(io::Error::new(ErrorKind::InvalidInput, reason))
