@@ -10,11 +10,11 @@ use crate::deadline::Deadline;
 /// round trips around the Earth, and less than a second, because the server's next client waits.
 const LINGER: Duration = Duration::from_millis(750);
 
-/// The longest time for a last look at what has come, and the most bytes of it. Without both bounds, a peer
-/// that floods could make it endless, or slow: urgent data (`MSG_OOB`) makes each read end at its mark. Linux
-/// buffers up to 32 MiB for a connection today (tcp(7), `tcp_rmem`).
+/// The longest time for a last look at what has come, and the most bytes of it. Without a bound, a peer that
+/// floods could make it endless. Bytes alone would not bound its time: a read ends at each urgent byte
+/// (`MSG_OOB`), so a peer that sends many of them makes many short reads.
 const LAST_LOOK: Duration = Duration::from_millis(25);
-const MAX_LAST_LOOK: u64 = 32 << 20;
+const MAX_LAST_LOOK: u64 = 8 << 20;
 
 /// A TCP connection on which every wait ends by one deadline.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use greet::arguments::{parse_host, parse_timeout};
 
-use crate::programs::{CLIENT, LONGEST, SERVER, Server, piped, run, run_client};
+use crate::programs::{CLIENT, LONGEST, SERVER, Server, example, piped, run, run_client};
 
 #[test]
 fn a_timeout_is_a_number_of_seconds_from_0_001_to_1000000() {
@@ -136,6 +136,59 @@ fn the_client_refuses_bad_arguments_and_says_which() {
     refuses("-p1", "[::1]:65432", "'<HOST>': must be");
     refuses("-p1", "", "'<HOST>': must not be empty");
     refuses("--port", "1", "  <HOST>\n");
+}
+
+#[test]
+fn an_argument_that_is_refused_gives_the_terminal_no_orders_and_is_not_quoted_at_length() {
+    let orders = "\u{1b}[2J\r\n\u{9b}31m\u{202e}";
+    let unknown_option = format!("--{orders}");
+    let (escaped, long) = (
+        "\\u{1b}[2J\\r\\n\\u{9b}31m\\u{202e}",
+        "/".to_owned() + &"é".repeat(10_000),
+    );
+    for program in [SERVER, CLIENT, "echo", "keep_alive", "naive", "talk"] {
+        let refusal = |argument: &str| {
+            let mut command = match program {
+                SERVER | CLIENT => piped(program),
+                _ => example(program),
+            };
+            let refused = run(command.arg(argument), b"");
+            refused.assert_ended(2, "");
+            refused.stderr
+        };
+        for argument in [orders, &unknown_option] {
+            let told = refusal(argument);
+            assert!(told.contains(escaped), "{told}");
+            let mut characters = told.chars().filter(|character| *character != '\n');
+            assert!(
+                characters.all(|character| !character.is_control()),
+                "{told:?}"
+            );
+        }
+        for argument in [&long, &format!("--{long}")] {
+            let told = refusal(argument);
+            // A tip may repeat it.
+            assert!((1..=200).contains(&told.matches('é').count()), "{told}");
+        }
+    }
+    // The value of an option, which is escaped, too.
+    for (program, option) in [
+        (SERVER, "-p"),
+        (SERVER, "-n"),
+        (SERVER, "-b"),
+        (CLIENT, "-t"),
+        (CLIENT, "-r"),
+    ] {
+        let refused = run(
+            piped(program).args([option, &format!("65432{orders}")]),
+            b"",
+        );
+        refused.assert_ended(2, "");
+        assert!(
+            refused.stderr.contains(&format!("'65432{escaped}'")),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]

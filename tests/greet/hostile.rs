@@ -169,6 +169,32 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
     assert!(reset.is_none(), "{reset:?}");
 }
 
+/// The most bytes that the server reads in its last look at what has come.
+const MAX_LAST_LOOK: usize = 8 << 20;
+
+#[test]
+fn a_last_look_at_a_flood_ends() {
+    // A pipe that nobody reads holds less than the longest line and its end.
+    let mut program = server_command().args(["--timeout", "1"]).spawn().unwrap();
+    let mut output = program.stdout.take().unwrap();
+    let server = Server::running(Program::running(program));
+    let client = server.connect();
+    write(&client, &vec![b'x'; LONGEST]);
+    write(&client, b"\n");
+    let ending = thread::scope(|scope| {
+        scope.spawn(|| flood(&client));
+        thread::sleep(DEADLINE + Duration::from_millis(100));
+        thread::spawn(move || io::copy(&mut output, &mut io::sink()));
+        server.ending_of(&client)
+    });
+    let ignored = ending.split_once("bytes received, ").map(|(_, more)| more);
+    let ignored = ignored.and_then(|more| more.strip_suffix(" more ignored"));
+    // If the machine stalled, the line came too late, and nothing was looked at.
+    let ignored: usize = ignored.map_or(0, |bytes| bytes.parse().unwrap());
+    // Some bytes behind the line came with the read that brought its end.
+    assert!(ignored <= MAX_LAST_LOOK + 8_192, "{ending}");
+}
+
 #[test]
 fn clients_that_wait_are_all_served() {
     let server = Server::start(&[]);

@@ -275,22 +275,75 @@ fn nothing_is_asked_once_the_server_has_closed_or_said_something() {
     }
 }
 
+#[test]
+fn a_receipt_stays_a_receipt() {
+    let timeout = Duration::from_millis(300);
+    let (client, server) = client_session(timeout);
+    let mut replies = client.ready().unwrap().send(b"line").unwrap();
+    assert_eq!(read_to_end(&server).unwrap(), b"line\n");
+    write(&server, b"1\n");
+    drop(server);
+    assert_eq!(replies.receive().unwrap().unwrap(), b"1");
+    assert_eq!(replies.receive().unwrap(), None);
+    // It does so past the deadline, too.
+    thread::sleep(timeout);
+    assert_eq!(replies.receive().unwrap(), None);
+    replies.finish().unwrap();
+}
+
 #[cfg(not(windows))] // Wine, which would run this, ends the stream before it resets.
 #[test]
-fn finish_discards_the_replies_and_fails_on_a_reset() {
-    for is_read in [true, false] {
-        let (client, server) = client_session(PATIENCE);
-        let mut replies = client.ready().unwrap().send(b"line").unwrap();
-        wait_for_byte(&server).unwrap();
-        if is_read {
-            assert_eq!(read_one_line(&server), b"line\n");
+fn a_reset_is_no_receipt_however_often_it_is_asked_for() {
+    // If it is asked for once, the system reports a reset. If it is asked for again, it reports nothing.
+    let ways_to_ask: [fn(client::Replies) -> bool; 2] = [
+        |replies| replies.finish().is_ok(),
+        |mut replies| {
+            while let Ok(Some(_)) = replies.receive() {}
+            replies.receive().is_ok() || replies.finish().is_ok()
+        },
+    ];
+    for ask in ways_to_ask {
+        for is_read in [true, false] {
+            let (client, server) = client_session(PATIENCE);
+            let replies = client.ready().unwrap().send(b"line").unwrap();
+            wait_for_byte(&server).unwrap();
+            if is_read {
+                assert_eq!(read_to_end(&server).unwrap(), b"line\n");
+            }
+            write(&server, b"1\n2\n");
+            drop(server);
+            assert_eq!(ask(replies), is_read);
         }
-        write(&server, b"1\n2\n");
-        drop(server);
-        // A failure is reported once by the system, and for ever by this.
-        while let Ok(Some(_)) = replies.receive() {}
-        assert_eq!(replies.finish().is_ok(), is_read);
     }
+}
+
+#[test]
+fn a_reply_is_the_last_line_and_fails_after_a_failure() {
+    let (client, mut server) = server_session(PATIENCE);
+    write(&client, b"line\nmore");
+    client.shutdown(Shutdown::Write).unwrap();
+    server.receive().unwrap();
+    let (replied, ignored) = server.close_with(b"kept line");
+    assert_eq!((replied.is_ok(), ignored), (true, 4));
+    assert_eq!(read_to_end_and_close(&client).unwrap(), b"kept line\n");
+
+    // What cannot be a line is not sent, and the line before it has its receipt all the same.
+    let (client, mut server) = server_session(PATIENCE);
+    write(&client, b"line\nmore");
+    client.shutdown(Shutdown::Write).unwrap();
+    server.receive().unwrap();
+    let (replied, ignored) = server.close_with(b"two\nlines");
+    assert_fails(replied, ErrorKind::InvalidInput);
+    assert_eq!(ignored, 4);
+    assert_eq!(read_to_end_and_close(&client).unwrap(), b"");
+
+    let (client, mut server) = server_session(Duration::from_millis(100));
+    write(&client, b"half");
+    server.receive().unwrap_err();
+    write(&client, b" a line\n");
+    let (replied, ignored) = server.close_with(b"kept half");
+    assert_eq!((replied.is_err(), ignored), (true, 0));
+    assert!(read_to_end_and_close(&client).is_err() || cfg!(windows));
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The two programs with each other.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::{io, thread};
 
-use crate::peers::send;
-use crate::programs::{CLIENT, LONGEST, SERVER, Server, client_to, piped, run, run_client};
+use crate::peers::{Peer, read_one_line, read_to_end, send, serve_once, write};
+use crate::programs::{
+    CLIENT, LONGEST, SERVER, Server, client_to, connect, piped, run, run_client, too_long,
+};
 
 #[test]
 fn a_script_receives_one_line_with_messages_1_with_and_without_a_reply() {
@@ -53,43 +56,103 @@ fn the_first_line_alone_arrives_empty_or_of_65536_bytes() {
 }
 
 #[test]
-fn a_reply_names_the_line_once_byte_for_byte() {
-    let options = ["--reply", "kept {line}, not {line}", "--greeting", "hello"];
-    let server = Server::start(&options);
-    let with_reply = |line: &[u8]| run(client_to(server.port).args(["-r", options[1]]), line);
-    for line in ["", "{line}", "caf\u{e9} {peer}"] {
-        let reply = format!("hello\nkept {line}, not {{line}}\n");
-        with_reply(line.as_bytes()).assert_status(2 * i32::from(line.is_empty()));
-        if !line.is_empty() {
-            with_reply(line.as_bytes()).assert_delivered(&reply);
-        }
+fn a_reply_that_names_the_line_is_the_receipt_for_it() {
+    let reply = ["--reply", "kept {line}, not {line}"];
+    let server = Server::start(&[&reply[..], &["--greeting", "hello"]].concat());
+    for line in ["", "{line}", "caf\u{e9} {peer}", "\u{1b}[31m"] {
+        let client = run(
+            client_to(server.port).args(reply),
+            format!("{line}\n").as_bytes(),
+        );
+        client.assert_delivered(&format!("hello\nkept {line}, not {{line}}\n"));
     }
-    with_reply(b"\n").assert_delivered("hello\nkept , not {line}\n");
-    with_reply(b"\xff\n").assert_status(0);
-    let other = run(client_to(server.port).args(["-r", "kept other"]), b"line");
-    other.assert_failed(
-        3,
-        "hello\nkept line, not {line}\n",
-        "the reply is another one",
-    );
+    let bytes: Vec<u8> = (1..=255).filter(|byte| *byte != b'\n').collect();
+    run(client_to(server.port).args(reply), &bytes).assert_status(0);
+    // The server stamps what it prints, and not what it replies.
+    let server = Server::start(&["--reply", "kept {line}", "--stamp"]);
+    run(
+        client_to(server.port).args(["-r", "kept {line}"]),
+        b"line\n",
+    )
+    .assert_status(0);
 }
 
 #[test]
-fn a_reply_that_would_be_too_long_is_not_expected_and_not_sent() {
-    let options = ["--reply", "kept {line}"];
-    let server = Server::start(&options);
+fn a_reply_that_cannot_be_a_line_is_not_expected_and_not_sent() {
+    let reply = ["--reply", "kept {line}"];
+    let server = Server::start(&reply);
     let longest = vec![b'm'; LONGEST];
     let greeting = "Connect succeed. Please send a message to me\n";
-    let refused = run(client_to(server.port).args(options), &longest);
-    refused.assert_failed(2, greeting, "the expected reply: the line is longer than");
+    let refused = run(client_to(server.port).args(reply), &longest);
+    refused.assert_failed(2, greeting, &format!("the expected reply: {}", too_long()));
+    assert!(server.program.next_error().ends_with(" connected"));
+    let ending = server.program.next_error();
+    assert!(ending.ends_with(" closed without a message"), "{ending}");
+
     run_client(server.port, &longest).assert_delivered(greeting);
-    let log = || server.program.next_error();
-    let [.., refused, _, shown] = [log(), log(), log(), log()];
-    assert!(refused.ends_with(" closed without a message"), "{refused}");
-    assert!(
-        shown.ends_with(&format!(" {LONGEST} bytes received, without a reply")),
-        "{shown}"
-    );
+    assert!(server.program.next_error().ends_with(" connected"));
+    let ending = server.program.next_error();
+    let shown = format!(" {LONGEST} bytes received, without a reply");
+    assert!(ending.ends_with(&shown), "{ending}");
+}
+
+/// Takes one client, and passes on what it and the server send, once it has changed the client's bytes.
+fn start_relay(server: u16, change: fn(Vec<u8>) -> Vec<u8>) -> Peer<()> {
+    serve_once(move |client| {
+        let server = connect(server);
+        let (mut replies, mut client_again) =
+            (server.try_clone().unwrap(), client.try_clone().unwrap());
+        let back = thread::spawn(move || {
+            let _ = io::copy(&mut replies, &mut client_again);
+            let _ = client_again.shutdown(Shutdown::Write);
+        });
+        let line = read_one_line(&client);
+        write(&server, &change(line));
+        let _ = read_to_end(&client);
+        let _ = server.shutdown(Shutdown::Write);
+        back.join().unwrap();
+    })
+}
+
+#[test]
+fn through_a_relay_that_changes_the_line_only_a_reply_that_names_it_is_true() {
+    let server = Server::start(&["--reply", "kept {line}"]);
+    let changes: [fn(Vec<u8>) -> Vec<u8>; 6] = [
+        |line| [b"PROXY TCP4 192.0.2.7 192.0.2.1 41000 65432\r\n", &line[..]].concat(),
+        |line| [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &line[..]].concat(),
+        |line| [b"\xff\xfb\0", &line[..]].concat(), // IAC WILL BINARY
+        |line| [b"\r\n", &line[..]].concat(),
+        |line| {
+            line.iter()
+                .map(|byte| if *byte == b'\r' { b'\n' } else { *byte })
+                .collect()
+        },
+        |line| line.to_ascii_uppercase(),
+    ];
+    for change in changes {
+        let relay = start_relay(server.port, change);
+        let mut client = client_to(relay.port);
+        let client = run(client.args(["--reply", "kept {line}"]), b"pay\r1000\n");
+        client.assert_status(3);
+        relay.outcome();
+        // A fixed text comes for whatever line the server took.
+        let fixed = Server::start(&["--reply", "kept"]);
+        let relay = start_relay(fixed.port, change);
+        run(
+            client_to(relay.port).args(["--reply", "kept"]),
+            b"pay\r1000\n",
+        )
+        .assert_status(0);
+        relay.outcome();
+        assert_ne!(fixed.program.next_line(), b"pay\r1000\n");
+    }
+    let relay = start_relay(server.port, |line| line);
+    run(
+        client_to(relay.port).args(["--reply", "kept {line}"]),
+        b"pay\r1000\n",
+    )
+    .assert_status(0);
+    relay.outcome();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `greet-server`, seen by its clients and by whoever started it.
 
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fs, fs::File, thread};
 
 use greet::timestamp::timestamp;
@@ -126,7 +126,27 @@ mod lost_streams {
     use std::os::{fd::OwnedFd, unix::net::UnixStream};
 
     use super::*;
-    use crate::programs::{Program, connect, port_in};
+    use crate::programs::{PATIENCE, Program, connect, port_in};
+
+    #[test]
+    fn a_server_with_too_many_files_pauses_between_its_tries() {
+        // Three standard streams, and the listener.
+        let mut command = piped("sh");
+        let script = "ulimit -n 4; exec \"$0\" --bind 127.0.0.1 --port 0";
+        let server = Server::start_by(command.args(["-c", script, SERVER]));
+        let _waiting = server.connect();
+        let told = || {
+            server
+                .program
+                .next_error()
+                .starts_with("cannot accept a client: ")
+        };
+        assert!(told());
+        let start = Instant::now();
+        assert!(told());
+        let pause = Duration::from_millis(900)..PATIENCE;
+        assert!(pause.contains(&start.elapsed()), "it spins");
+    }
 
     #[test]
     fn goes_on_when_standard_error_is_lost() {

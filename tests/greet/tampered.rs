@@ -1,13 +1,16 @@
 //! The system fails, or stops a program, at a moment that strace(1) chooses. Whatever happens, the close
 //! is the receipt: if a client ends with status 0, its line was shown.
 
+use std::net::Shutdown;
 use std::process::Command;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use crate::needs::has;
-use crate::peers::{read_one_line, read_to_end, read_to_end_and_close, send, serve_once, write};
+use crate::peers::{
+    flood, read_one_line, read_to_end, read_to_end_and_close, send, serve_once, write,
+};
 use crate::programs::{
     CLIENT, Finished, LONGEST, MAY_HAVE_ARRIVED, PATIENCE, Program, SERVER, Server, TRY_AGAIN,
     client_to, example, piped, run, run_client, server_command, start_client,
@@ -127,10 +130,44 @@ fn a_server_interrupted_at_any_moment_shows_the_line_once() {
 
 #[test]
 fn an_interrupted_echo_goes_on() {
-    let interrupt = "inject=recvfrom:error=EINTR:when=1..2";
-    let mut echo = or_skip!(tampered(example("echo").arg("127.0.0.1:0"), interrupt));
-    let echo = Server::start_by(&mut echo);
-    assert_eq!(send(&echo.connect(), b"hello").unwrap(), b"hello");
+    // Twice the look at the bytes; and both the look and the read that takes them.
+    for calls in ["1..2", "1+2"] {
+        let interrupt = format!("inject=recvfrom:error=EINTR:when={calls}");
+        let mut echo = or_skip!(tampered(example("echo").arg("127.0.0.1:0"), &interrupt));
+        let echo = Server::start_by(&mut echo);
+        assert_eq!(send(&echo.connect(), b"hello").unwrap(), b"hello");
+    }
+}
+
+#[test]
+fn a_look_that_counts_too_many_bytes_makes_nobody_wait() {
+    // As if urgent data had come at that moment: it says 3, and 1 is there.
+    let too_many = "inject=recvfrom:retval=3:when=1";
+    let mut command = server_command();
+    // The next client waits for less than this.
+    command.args(["--timeout", "60"]);
+    let server = Server::start_by(&mut or_skip!(tampered(&command, too_many)));
+    let client = server.connect();
+    read_one_line(&client);
+    write(&client, b"x");
+    client.shutdown(Shutdown::Write).unwrap();
+    read_one_line(&server.connect());
+}
+
+#[test]
+fn a_last_look_ends_though_each_read_takes_its_time() {
+    // Up to its bound in bytes, the look would take minutes.
+    let slow = "inject=recvfrom:delay_enter=20000";
+    let mut command = server_command();
+    command.args(["--timeout", TIMEOUT]);
+    let server = Server::start_by(&mut or_skip!(tampered(&command, slow)));
+    let client = server.connect();
+    write(&client, b"line\n");
+    thread::scope(|scope| {
+        scope.spawn(|| flood(&client));
+        read_one_line(&server.connect());
+    });
+    assert_eq!(server.program.next_line(), b"line\n");
 }
 
 #[test]
@@ -269,20 +306,50 @@ fn the_log_says_what_came_of_a_greeting_or_a_reply_that_could_not_be_sent() {
 }
 
 #[test]
-fn a_reply_past_the_deadline_does_not_cost_the_receipt() {
-    // Standard output takes its time: the third write is the message.
+fn a_reply_that_is_late_or_fails_costs_no_receipt() {
+    // The message is the third thing that is written, and takes longer than the client has. The greeting is
+    // the first that is sent, and the reply the second.
     let late = "inject=write:delay_exit=450000:when=3";
-    let mut command = server_command();
-    command.args(["--reply", "thanks", "--timeout", TIMEOUT]);
-    let server = Server::start_by(&mut or_skip!(tampered(&command, late)));
-    let client = server.connect();
-    read_one_line(&client);
-    assert_eq!(send(&client, b"hi\n").unwrap(), b"");
-    assert_eq!(
-        server.ending_of(&client),
-        "2 bytes received, without a reply"
-    );
-    assert_eq!(server.program.next_line(), b"hi\n");
+    let fails = "inject=sendto:error=EPIPE:when=2";
+    for (tamper, timeout) in [(late, TIMEOUT), (fails, "60")] {
+        let mut command = server_command();
+        command.args(["--reply", "kept {line}", "--timeout", timeout]);
+        let server =
+            || tampered(&command, tamper).map(|mut command| Server::start_by(&mut command));
+
+        let replying = or_skip!(server());
+        let client = replying.connect();
+        assert!(!send(&client, b"hi\nmore").unwrap().ends_with(b"hi\n"));
+        let ending = "2 bytes received, 4 more ignored, without a reply";
+        assert_eq!(replying.ending_of(&client), ending);
+
+        let replying = server().unwrap();
+        run_client(replying.port, b"hi\n").assert_status(0);
+        let replying = server().unwrap();
+        let mut asking = client_to(replying.port);
+        run(asking.args(["--reply", "kept {line}"]), b"hi\n").assert_status(3);
+        assert_eq!(replying.program.next_line(), b"hi\n");
+    }
+}
+
+#[test]
+fn a_reset_behind_the_end_of_the_stream_is_no_receipt() {
+    let server = serve_once(|server| {
+        write(&server, b"hello\n");
+        server
+    });
+    // When the client has seen that the server waits, its line is held back for a moment, and meets a server
+    // that has closed.
+    let options = "-e inject=sendto:delay_enter=300000 -e trace=sendto,recvfrom";
+    let options: Vec<&str> = options.split(' ').collect();
+    let mut client = or_skip!(under_strace(&client_to(server.port), &options));
+    let mut client = Program::start(&mut client);
+    assert_eq!(client.next_line(), b"hello\n");
+    let server = server.outcome();
+    client.type_in(b"hi\n");
+    while !client.next_error().contains("EAGAIN") {}
+    drop(server);
+    client.end().assert_status(3);
 }
 
 /// Starts a script in a network of its own, with a link-local address and an empty /mnt. `$0` is
@@ -368,20 +435,16 @@ fn names_the_address_of_a_name_when_it_does_not_answer() {
 }
 
 #[test]
-fn a_peek_that_counts_too_much_holds_the_server_no_longer_than_its_deadline() {
-    // As if urgent bytes had come during the peek (tcp(7)): it says 3, and 1 is there.
-    let too_much = "inject=recvfrom:retval=3:when=1";
-    let mut command = server_command();
-    let server = tampered(command.args(["--timeout", "3"]), too_much);
-    let server = Server::start_by(&mut or_skip!(server));
-    let client = server.connect();
-    read_one_line(&client);
-    let start = Instant::now();
-    write(&client, b"x");
-    read_one_line(&server.connect());
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
+fn every_address_of_a_name_is_tried_in_turn() {
+    // Whichever the system names first, the server listens on the other one once.
+    let script = "printf '127.0.0.1 two.test\\n127.0.0.2 two.test\\n' >/mnt/hosts
+                  mount --bind /mnt/hosts /etc/hosts
+                  for address in 127.0.0.1 127.0.0.2; do
+                    \"$1\" -b $address -n 1 2>/mnt/log & server=$!
+                    until grep -q '^listening ' /mnt/log; do sleep 0.01; done
+                    echo $address | \"$0\" two.test >/dev/null || echo failed
+                    kill $server; wait
+                  done";
+    let finished = or_skip!(start_in_own_network(script)).end();
+    finished.assert_ended(0, "127.0.0.1\n127.0.0.2\n");
 }
