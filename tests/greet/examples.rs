@@ -1,21 +1,16 @@
-//! The tutorials' other systems, with each other and with peers that are not ours; and the learner's
-//! experiments, each of which breaks `naive` and does not break `greet-server`.
+//! The tutorials' other systems, with each other and with peers that are not ours.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::{thread, time::Duration};
 
 use crate::peers::{
-    closed_address, drip, read_one_line, read_to_end, read_to_end_and_close, reset_after, send,
-    serve_once, wait_for_byte, write,
+    Peer, closed_address, drip, read_one_line, read_to_end, read_to_end_and_close, reset_after,
+    send, wait_for_byte, write,
 };
-#[cfg(not(windows))]
-use crate::programs::run_client;
 use crate::programs::{Finished, PATIENCE, Server, example, run};
-#[cfg(target_os = "linux")]
-use crate::programs::{client_to, server_command};
 
-fn start(name: &str, seconds: &[&str]) -> Server {
+pub fn start(name: &str, seconds: &[&str]) -> Server {
     Server::start_by(example(name).arg("127.0.0.1:0").args(seconds))
 }
 
@@ -27,7 +22,7 @@ fn talk(port: u16, typed: &str) -> Finished {
 
 /// The program must have failed with one line behind its log, whatever it was told about backtraces.
 #[track_caller]
-fn assert_failed_behind(finished: &Finished, log: usize, reason: &str) {
+pub fn assert_failed_behind(finished: &Finished, log: usize, reason: &str) {
     finished.assert_status(1);
     let last = finished.stderr.lines().nth(log).unwrap();
     assert!(last.contains(reason), "{finished:?}");
@@ -150,15 +145,15 @@ fn talk_fails_if_nobody_listens_or_answers() {
     let refused = talk(address.port(), "hello\n");
     assert_failed_behind(&refused, 0, "talk: cannot connect to 127.0.0.1:");
 
-    let peer = serve_once(|server| read_one_line(&server));
+    let peer = Peer::start(|server| read_one_line(&server));
     let closed = talk(peer.port, "hello\n");
     assert_failed_behind(&closed, 1, "talk: no answer: closed without an answer");
-    assert_eq!(peer.outcome(), b"hello\n");
+    assert_eq!(peer.end(), b"hello\n");
 }
 
 #[test]
 fn talk_closes_in_order() {
-    let peer = serve_once(|server| {
+    let peer = Peer::start(|server| {
         read_one_line(&server);
         write(&server, b"hi\n");
         let rest = read_to_end(&server).unwrap();
@@ -167,7 +162,7 @@ fn talk_closes_in_order() {
         (rest, read_to_end_and_close(&server))
     });
     talk(peer.port, "hello\nexit\n").assert_ended(0, "hi\n");
-    let (rest, ending) = peer.outcome();
+    let (rest, ending) = peer.end();
     assert_eq!(rest, b"");
     ending.unwrap();
 }
@@ -185,102 +180,5 @@ fn an_example_that_cannot_listen_or_is_told_nonsense_says_so() {
             run(example(name).arg(nonsense), b"").assert_status(2);
         }
         run(example(name).args([&taken, "soon"]), b"").assert_status(2);
-    }
-}
-
-/// `naive`, and `greet-server` with a short deadline.
-fn both() -> [(Server, bool); 2] {
-    let greet_server = Server::start(&["--timeout", "0.5"]);
-    [(start("naive", &[]), true), (greet_server, false)]
-}
-
-#[test]
-fn experiment_1_a_line_comes_in_pieces() {
-    for (server, is_naive) in both() {
-        let mut client = server.connect();
-        read_one_line(&client);
-        write(&client, b"good ");
-        if is_naive {
-            // It is taken for the whole line.
-            assert_eq!(server.program.next_line(), b"good \n");
-            let _ = client.write_all(b"morning\n");
-            let _ = send(&server.connect(), b"next\n");
-            assert_eq!(server.program.next_line(), b"next\n", "it is lost");
-            continue;
-        }
-        write(&client, b"morning\n");
-        assert_eq!(server.program.next_line(), b"good morning\n");
-    }
-}
-
-#[test]
-fn experiment_2_a_client_says_nothing() {
-    for (server, is_naive) in both() {
-        let silent = server.connect();
-        read_one_line(&silent);
-        let next = server.connect();
-        if is_naive {
-            // The next one is greeted only once this one is gone.
-            let patience = Duration::from_secs(1);
-            next.set_read_timeout(Some(patience)).unwrap();
-            let kind = wait_for_byte(&next).unwrap_err().kind();
-            assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut));
-            next.set_read_timeout(Some(PATIENCE)).unwrap();
-            drop(silent);
-        }
-        assert_eq!(read_one_line(&next).last(), Some(&b'\n'));
-    }
-}
-
-#[cfg(not(windows))] // Wine, which would run this, ends the stream before it resets.
-#[test]
-fn experiment_3_a_client_resets() {
-    for (server, is_naive) in both() {
-        reset_after(server.connect(), b"").unwrap();
-        if is_naive {
-            assert_failed_behind(&server.program.end(), 1, "naive: Connection reset by peer");
-            continue;
-        }
-        send(&server.connect(), b"still there?\n").unwrap();
-    }
-}
-
-#[cfg(not(windows))] // Wine, which would run this, ends the stream before it resets.
-#[test]
-fn experiment_4_the_server_closes_with_bytes_unread() {
-    for (server, is_naive) in both() {
-        let line = "x".repeat(300) + "\n";
-        let status = if is_naive { 3 } else { 0 };
-        run_client(server.port, line.as_bytes()).assert_status(status);
-    }
-}
-
-#[cfg(target_os = "linux")] // /dev/full is there.
-#[test]
-fn experiment_5_the_disk_is_full() {
-    let mut naive = example("naive");
-    naive.arg("127.0.0.1:0");
-    let mut replying = server_command();
-    replying.args(["--reply", "kept"]);
-    // The naive server dies, the line is lost, and its client is told that all is well.
-    for (mut server, options, status, reason) in [
-        (naive, &[][..], 0, "naive: No space left on device"),
-        (
-            server_command(),
-            &[],
-            3,
-            "cannot show the message from 127.",
-        ),
-        (
-            replying,
-            &["-rkept"],
-            3,
-            "cannot show the message from 127.",
-        ),
-    ] {
-        let full = std::fs::File::options().write(true).open("/dev/full");
-        let server = Server::start_by(server.stdout(full.unwrap()));
-        run(client_to(server.port).args(options), b"hello\n").assert_status(status);
-        assert_failed_behind(&server.program.end(), 1, reason);
     }
 }
