@@ -8,6 +8,9 @@ use crate::line::check_line;
 /// The TCP port on which the two programs meet unless told otherwise.
 pub const DEFAULT_PORT: u16 = 65_432;
 
+/// How many seconds a peer may take unless told otherwise.
+pub const DEFAULT_TIMEOUT: &str = "60";
+
 /// Makes a parser for a TCP port from `lowest` up. A server may listen on port 0, which picks a free one.
 ///
 /// The parser fails with what the argument must be instead.

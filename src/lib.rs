@@ -30,17 +30,19 @@
 //!
 //! # The files
 //!
-//! Each stands on those below it. Only the two programs print, parse arguments and exit.
+//! Each stands on those below it. What a program prints, how it reads its arguments and how it ends is the business
+//! of the programs and of [`program`] alone.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | [`greet-server`](../greet_server/index.html), [`greet-client`](../greet_client/index.html) | a program: the steps of its side, from top to bottom |
+//! | [`program`] | how each program begins, keeps its log and ends |
 //! | [`server`], [`client`] | the steps that one side can take on a connection |
 //! | `connection` | a TCP connection on which every wait has a deadline, and how it is closed |
 //! | `fuse` | after a failure, nothing passes for a line any more |
 //! | `deadline` | one instant for many waits |
 //! | [`terminal`] | showing what somebody else chose |
-//! | [`arguments`] | reading what a person typed |
+//! | [`arguments`] | what a person typed: a port, a timeout, a host |
 //! | [`timestamp`](mod@timestamp) | the time of day as text |
 //! | [`line`](mod@line) | a line: how to read and write one, on any stream |
 //!
@@ -65,10 +67,11 @@
 //! - a NUL (0), because programs in C send it at the end of a string,
 //! - the end of the stream.
 //!
-//! A line has at most 65,536 bytes, not counting its end. They pass unchanged, in any encoding. A CR at
-//! the end of a line would be dropped, so [`check_line`](line::check_line) refuses it, and whatever sends a
-//! line here asks it first. If the stream ends before
-//! the first byte, there is *no line*. If an LF or NUL is the first byte, there is an *empty line*.
+//! A line has at most 65,536 bytes, not counting its end. They pass unchanged, whatever they stand for: any byte
+//! but LF and NUL, and no CR at the end, which would be dropped. So UTF-8 and GBK can be a line, and UTF-16, in
+//! which every other byte may be a NUL, cannot. [`check_line`](line::check_line) refuses what would not arrive as
+//! it is, and whatever sends a line here asks it first. If the stream ends before the first byte, there is *no
+//! line*. If an LF or NUL is the first byte, there is an *empty line*.
 //!
 //! TCP may split and join what was sent anywhere. So a reader collects bytes until it finds one of the
 //! three ends, however many reads that takes.
@@ -85,9 +88,13 @@
 //! # The close is the receipt
 //!
 //! **If you design the protocol, let the server reply** once it has the message (`--reply`, and
-//! [`ask`](client::Session::ask)). A reply does not depend on how a connection ends, so it is a receipt
-//! through every relay and on every system. If you may not change the protocol, the close can be made a
-//! receipt, between Linux systems. This is how.
+//! [`ask`](client::Session::ask)). A reply does not depend on how a connection ends, so it is a receipt on every
+//! system, and through every relay that passes bytes unchanged. Let it name the message, as `--reply 'kept {line}'`
+//! does. Then it is no false receipt through a relay that puts bytes before the message or changes it, either,
+//! unless that relay changes the reply back. A fixed text would be one: the server sends it for whatever it took
+//! for the message. And a word stands before `{line}` because a server that only echoes would otherwise give the
+//! receipt. If you may not change the protocol, the close can be made a receipt, between Linux systems. This is
+//! how.
 //!
 //! If `greet-client` ends with status 0, and its server is a `greet-server` that it reached directly,
 //! then its line is on that server's standard output. Three rules make this exact:
@@ -117,7 +124,8 @@
 //!
 //! # What TCP cannot prove
 //!
-//! In these cases an orderly close proves less. The reply helps in the first two, and in the last.
+//! In these cases an orderly close proves less. A reply that names the message helps in the first four, and in the
+//! last.
 //!
 //! - **A relay is in between.** A proxy or a tunnel (`haproxy`, `ssh -L`, a container's published port)
 //!   turns a reset into an orderly close. Then the relay has the line, and perhaps nobody else.
@@ -135,7 +143,10 @@
 //!   the peer's address as soon as both directions are shut down (`getpeername`, `EINVAL`), so the
 //!   client cannot wait for the reset. For Windows, Microsoft documents neither the reset nor the wait.
 //!
-//! Urgent bytes (`MSG_OOB`) are not part of the stream: the system drops them, and no log counts them.
+//! Two things besides are up to the system. A peer can mark a byte as urgent (`MSG_OOB`). Linux takes the newest of
+//! these bytes out of the stream, and no log counts it; older ones stay where they were. And a limit on the size of
+//! files (`ulimit -f`) ends `greet-server` by a signal, SIGXFSZ, without a word, also if only its log has reached
+//! the limit: std cannot ignore that signal.
 
 pub mod arguments;
 pub mod client;

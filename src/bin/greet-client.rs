@@ -6,7 +6,9 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use greet::arguments::{DEFAULT_PORT, parse_host, parse_line, parse_port, parse_timeout};
+use greet::arguments::{
+    DEFAULT_PORT, DEFAULT_TIMEOUT, parse_host, parse_line, parse_port, parse_timeout,
+};
 use greet::line::{MAX_LINE_LENGTH, check_line, reply_to};
 use greet::{client::Session, program, terminal};
 
@@ -40,7 +42,7 @@ struct Options {
     /// Longest wait, decimals allowed: once until the
     /// greeting has come, and once more from the sending to
     /// the server's close
-    #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
+    #[arg(short, long, value_name = "SECONDS", default_value = DEFAULT_TIMEOUT, value_parser = parse_timeout)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Parser;
-use greet::arguments::{DEFAULT_PORT, parse_count, parse_host, parse_line};
+use greet::arguments::{DEFAULT_PORT, DEFAULT_TIMEOUT, parse_count, parse_host, parse_line};
 use greet::arguments::{parse_port, parse_timeout};
 use greet::line::{Line, nothing_came, reply_to};
 use greet::program::{self, log};
@@ -52,7 +52,7 @@ struct Options {
 
     /// The longest one client may hold the server, from
     /// accept to close; decimals allowed
-    #[arg(short, long, value_name = "SECONDS", default_value = "60", value_parser = parse_timeout)]
+    #[arg(short, long, value_name = "SECONDS", default_value = DEFAULT_TIMEOUT, value_parser = parse_timeout)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     timeout: Duration,
 

@@ -11,7 +11,7 @@ use std::{process::ExitCode, thread, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use greet::arguments::parse_timeout;
+use greet::arguments::{DEFAULT_TIMEOUT, parse_timeout};
 use greet::program::{self, log};
 use greet::{server, terminal};
 
@@ -23,7 +23,7 @@ struct Options {
     address: SocketAddr,
 
     /// The longest wait for each line
-    #[arg(default_value = "60", value_parser = parse_timeout)]
+    #[arg(default_value = DEFAULT_TIMEOUT, value_parser = parse_timeout)]
     seconds: Duration,
 }
 

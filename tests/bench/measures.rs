@@ -17,7 +17,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{Read, Write, stdout};
+use std::io::{BufRead, BufReader, Read, Write, stdout};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -33,6 +33,13 @@ mod programs;
 const PAIRS: usize = 10;
 const ROUNDS: usize = 10;
 const SESSIONS_PER_ROUND: usize = 480;
+const SHORT_LINE: &[u8] = b"hello\n";
+/// A line of 60,000 bytes, and its end.
+const LONG_LINE: &[u8] = &{
+    let mut line = [b'x'; 60_001];
+    line[60_000] = b'\n';
+    line
+};
 /// The processors of the servers and of their clients.
 const SERVERS: &str = "0";
 const CLIENTS: &str = "1";
@@ -40,22 +47,27 @@ const EITHER: &str = "0,1";
 
 fn main() {
     let arguments: Vec<String> = env::args().collect();
-    if arguments
-        .get(1)
-        .is_some_and(|argument| argument == "bare-loop")
-    {
-        bare_loop(arguments[2].parse().unwrap());
+    match arguments.get(1).map(String::as_str) {
+        Some("bare-loop") => bare_loop(arguments[2].parse().unwrap(), read_once),
+        Some("line-loop") => bare_loop(arguments[2].parse().unwrap(), read_to_line_end),
+        _ => {}
     }
 
     pin(std::process::id(), CLIENTS);
     heading("greet-server", "bare loop");
     for clients in [1, 16] {
-        let (rate, time) = compare_sessions(clients);
+        let (rate, time) = compare_sessions("bare-loop", SHORT_LINE, clients);
         let measure = format!("sessions per second, {clients} at a time");
         row(&measure, rate.map(|rate| rate.median), AtLeast(0.90));
         let measure = format!("processor time per session, {clients} at a time");
         row(&measure, time.map(|time| time.median), AtMost(1.30));
     }
+    let (_, time) = compare_sessions("line-loop", LONG_LINE, 1);
+    row(
+        "processor time, a line of 60,000 bytes",
+        time.map(|time| time.median),
+        AtMost(1.40),
+    );
     row("system calls per session", system_calls(), AtMost(13.0));
     let [early, late] = peak_memory();
     row("peak memory after 100,000 sessions, MiB", late, AtMost(3.0));
@@ -76,24 +88,35 @@ fn main() {
     println!(
         "\n\
 A session is a client from accept to close. The bare loop accepts, writes the greeting, reads once,\n\
-prints and closes. What the server does beyond that, each for a part of the processor time: it keeps\n\
+prints and closes. For the long line it reads up to the line end, with a buffer of 8 KiB. What the server does beyond that, each for a part of the processor time: it keeps\n\
 a deadline, writes its log, leaves the message unread until it is shown, and closes so that no\n\
 client is reset, for which it sometimes waits. Peak memory is what was resident at most; an exchange\n\
 is one process from its start to its end."
     );
 }
 
-/// The loop of the tutorials.
-fn bare_loop(port: u16) -> ! {
+/// The loop of the tutorials, with a way to receive.
+fn bare_loop(port: u16, receive: fn(&mut TcpStream) -> Vec<u8>) -> ! {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     loop {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.write_all(b"Connect succeed. Please send a message to me\n");
-        let mut buffer = [0; 256];
-        let length = stream.read(&mut buffer).unwrap_or(0);
-        print!("{}", String::from_utf8_lossy(&buffer[..length]));
+        let received = receive(&mut stream);
+        let _ = stdout().write_all(&received);
         let _ = stdout().flush();
     }
+}
+
+fn read_once(stream: &mut TcpStream) -> Vec<u8> {
+    let mut buffer = [0; 256];
+    let length = stream.read(&mut buffer).unwrap_or(0);
+    buffer[..length].to_vec()
+}
+
+fn read_to_line_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut line = Vec::new();
+    let _ = BufReader::new(stream).read_until(b'\n', &mut line);
+    line
 }
 
 /// Binds a process to processors.
@@ -128,28 +151,25 @@ impl Server {
         Self::start(SERVER, &["--port"])
     }
 
-    fn bare() -> Self {
-        Self::start(
-            env::current_exe().unwrap().to_str().unwrap(),
-            &["bare-loop"],
-        )
+    fn bare(kind: &str) -> Self {
+        Self::start(env::current_exe().unwrap().to_str().unwrap(), &[kind])
     }
 
     /// Runs sessions, some at a time; returns the seconds they took.
-    fn serve(&self, sessions: usize, clients: usize) -> f64 {
+    fn serve(&self, sessions: usize, clients: usize, line: &'static [u8]) -> f64 {
         let (start, address) = (Instant::now(), self.address);
         thread::scope(|scope| {
             for _ in 0..clients {
-                scope.spawn(move || (0..sessions / clients).for_each(|_| exchange(address)));
+                scope.spawn(move || (0..sessions / clients).for_each(|_| exchange(address, line)));
             }
         });
         start.elapsed().as_secs_f64()
     }
 
     /// Runs one round; returns the seconds it took and the nanoseconds of processor time.
-    fn serve_round(&self, clients: usize) -> (f64, Option<f64>) {
+    fn serve_round(&self, clients: usize, line: &'static [u8]) -> (f64, Option<f64>) {
         let before = self.processor_time();
-        let duration = self.serve(SESSIONS_PER_ROUND, clients);
+        let duration = self.serve(SESSIONS_PER_ROUND, clients, line);
         let time = self
             .processor_time()
             .zip(before)
@@ -165,25 +185,32 @@ impl Server {
 }
 
 /// One session, as a client without frills has it.
-fn exchange(address: SocketAddr) {
+fn exchange(address: SocketAddr, line: &[u8]) {
     let mut stream = TcpStream::connect(address).unwrap();
     let mut buffer = [0; 256];
     let _ = stream.read(&mut buffer).unwrap();
-    stream.write_all(b"hello\n").unwrap();
+    stream.write_all(line).unwrap();
     let _ = stream.shutdown(Shutdown::Write);
     while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
 }
 
 /// The server's sessions per second and processor time per session, each relative to the bare loop.
-fn compare_sessions(clients: usize) -> (Option<Ratios>, Option<Ratios>) {
+fn compare_sessions(
+    bare: &str,
+    line: &'static [u8],
+    clients: usize,
+) -> (Option<Ratios>, Option<Ratios>) {
     let (mut rates, mut times) = (Vec::new(), Vec::new());
     // One start may be luckier than the next, most of all without taskset.
     for pair in 1..=PAIRS {
-        eprintln!("{clients} at a time: pair {pair} of {PAIRS}");
-        let (bare, greet) = (Server::bare(), Server::greet());
+        eprintln!(
+            "{} bytes, {clients} at a time: pair {pair} of {PAIRS}",
+            line.len()
+        );
+        let (bare, greet) = (Server::bare(bare), Server::greet());
         for round in 0..=ROUNDS {
-            let (bare_duration, bare_time) = bare.serve_round(clients);
-            let (duration, time) = greet.serve_round(clients);
+            let (bare_duration, bare_time) = bare.serve_round(clients, line);
+            let (duration, time) = greet.serve_round(clients, line);
             // The first round is for warming up.
             if round > 0 {
                 rates.push(bare_duration / duration);
@@ -216,7 +243,7 @@ fn count_system_calls(sessions: usize) -> Option<f64> {
         .status()
         .ok()?;
     let server = Server::start("strace", &traced);
-    server.serve(sessions, 1);
+    server.serve(sessions, 1, SHORT_LINE);
     server.program.end();
     let table = fs::read_to_string(&counts).ok()?;
     fs::remove_file(counts).ok()?;
@@ -229,7 +256,7 @@ fn peak_memory() -> [Option<f64>; 2] {
     let server = Server::greet();
     [10_000, 90_000].map(|sessions| {
         eprintln!("{sessions} sessions for the memory");
-        server.serve(sessions, 16);
+        server.serve(sessions, 16, SHORT_LINE);
         Some(server.program.peak_memory()? as f64 / 1024.0)
     })
 }

@@ -5,10 +5,13 @@
 //! - `hostile`: no peer can stop, stall or falsify the server.
 //! - `tampered`: the system fails, or stops a program, at any moment (Linux).
 //! - `terminal`: the programs with a person in front of them (Linux).
-//! - `examples`: the tutorials' other systems, and the experiments that break `naive`.
+//! - `examples`: the tutorials' other systems.
+//! - `experiments`: what breaks `naive` breaks neither `greet-server` nor its twin in C.
+//! - `c_server`: what that twin promises (Linux).
 //! - `arguments`, `library`: what may be typed, and the library without programs.
 //! - `model`: the proof that the close is a receipt, without programs.
 //! - `readme`: the pages say what is so.
+//! - `recipes`: the pages' recipes do what they say, in each shell (Unix).
 //! - `programs`, `peers`, `needs`: what the tests are made of.
 #![allow(
     clippy::unwrap_used,
@@ -30,8 +33,11 @@ macro_rules! or_skip {
 }
 
 mod arguments;
+#[cfg(target_os = "linux")] // There it gives a receipt.
+mod c_server;
 mod client;
 mod examples;
+mod experiments;
 mod hostile;
 mod library;
 mod model;
@@ -41,6 +47,8 @@ mod pair;
 mod peers;
 mod programs;
 mod readme;
+#[cfg(unix)] // The shells are there.
+mod recipes;
 mod server;
 #[cfg(target_os = "linux")] // strace(1) is there.
 mod tampered;

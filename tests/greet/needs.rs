@@ -30,6 +30,7 @@ const NEEDS: &[Need] = if cfg!(target_os = "linux") {
         need("dash", "dash", "dash -c :"),
         need("zsh", "zsh", "zsh -c :"),
         need("busybox", "busybox", "busybox ash -c :"),
+        need("timeout", "coreutils", "timeout 9 true"),
     ]
 } else if cfg!(unix) {
     &[
@@ -37,6 +38,7 @@ const NEEDS: &[Need] = if cfg!(target_os = "linux") {
         need("dash", "dash", "dash -c :"),
         need("zsh", "zsh", "zsh -c :"),
         need("busybox", "busybox", "busybox ash -c :"),
+        need("timeout", "coreutils", "timeout 9 true"),
     ]
 } else {
     &[]

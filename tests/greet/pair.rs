@@ -3,7 +3,7 @@
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::{io, thread};
 
-use crate::peers::{Peer, read_one_line, read_to_end, send, serve_once, write};
+use crate::peers::{Peer, read_one_line, read_to_end, send, write};
 use crate::programs::{
     CLIENT, LONGEST, SERVER, Server, client_to, connect, piped, run, run_client, too_long,
 };
@@ -98,7 +98,7 @@ fn a_reply_that_cannot_be_a_line_is_not_expected_and_not_sent() {
 
 /// Takes one client, and passes on what it and the server send, once it has changed the client's bytes.
 fn start_relay(server: u16, change: fn(Vec<u8>) -> Vec<u8>) -> Peer<()> {
-    serve_once(move |client| {
+    Peer::start(move |client| {
         let server = connect(server);
         let (mut replies, mut client_again) =
             (server.try_clone().unwrap(), client.try_clone().unwrap());
@@ -134,7 +134,7 @@ fn through_a_relay_that_changes_the_line_only_a_reply_that_names_it_is_true() {
         let mut client = client_to(relay.port);
         let client = run(client.args(["--reply", "kept {line}"]), b"pay\r1000\n");
         client.assert_status(3);
-        relay.outcome();
+        relay.end();
         // A fixed text comes for whatever line the server took.
         let fixed = Server::start(&["--reply", "kept"]);
         let relay = start_relay(fixed.port, change);
@@ -143,7 +143,7 @@ fn through_a_relay_that_changes_the_line_only_a_reply_that_names_it_is_true() {
             b"pay\r1000\n",
         )
         .assert_status(0);
-        relay.outcome();
+        relay.end();
         assert_ne!(fixed.program.next_line(), b"pay\r1000\n");
     }
     let relay = start_relay(server.port, |line| line);
@@ -152,7 +152,7 @@ fn through_a_relay_that_changes_the_line_only_a_reply_that_names_it_is_true() {
         b"pay\r1000\n",
     )
     .assert_status(0);
-    relay.outcome();
+    relay.end();
 }
 
 #[test]

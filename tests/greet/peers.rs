@@ -104,28 +104,27 @@ pub struct Peer<T> {
     thread: JoinHandle<T>,
 }
 
-impl<T> Peer<T> {
+impl<T: Send + 'static> Peer<T> {
+    /// Starts a server that does this with its client.
+    pub fn start(behave: impl FnOnce(TcpStream) -> T + Send + 'static) -> Self {
+        let (listener, address) = listener();
+        let port = address.port();
+        let thread = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            behave(with_patience(stream))
+        });
+        Self { port, thread }
+    }
+
     /// What came of it. If no client ever came, a silent one takes its place, so that this does not
     /// wait for ever.
     #[track_caller]
-    pub fn outcome(self) -> T {
+    pub fn end(self) -> T {
         if !self.thread.is_finished() {
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
         }
         self.thread.join().unwrap()
     }
-}
-
-pub fn serve_once<T: Send + 'static>(
-    behave: impl FnOnce(TcpStream) -> T + Send + 'static,
-) -> Peer<T> {
-    let (listener, address) = listener();
-    let port = address.port();
-    let thread = thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        behave(with_patience(stream))
-    });
-    Peer { port, thread }
 }
 
 /// As a server that is not ours: greets, and reads what the client sends, to the end.

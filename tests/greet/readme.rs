@@ -1,14 +1,48 @@
-//! The two README.md, held to their word: what they link is there, and what they state is so.
+//! The five pages, held to their word: what they link is there, what they list runs, and each number is the source's.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use greet::arguments::{DEFAULT_PORT, DEFAULT_TIMEOUT};
+use greet::line::MAX_LINE_LENGTH;
+
+use crate::hostile::BACKLOG;
 use crate::programs::{CLIENT, SERVER, piped, run};
+
+/// Each has a README.md. Cargo runs tests at the top.
+const FOLDERS: [&str; 5] = [".", "src/bin", "src", "src/examples", "tests"];
 
 fn read(path: impl AsRef<Path>) -> String {
     let content = fs::read_to_string(&path);
     content.unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// The pages, each with its folder.
+fn pages() -> impl Iterator<Item = (&'static str, String)> {
+    FOLDERS
+        .into_iter()
+        .map(|folder| (folder, read(format!("{folder}/README.md"))))
+}
+
+/// The blocks of code on a page, each with the name of its language.
+fn blocks(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    let blocks = page.split("\n```").skip(1).step_by(2);
+    blocks.map(|block| block.split_once('\n').unwrap())
+}
+
+/// Every file in this folder and below it.
+fn files_in(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let (folders, mut files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    files.extend(
+        folders
+            .iter()
+            .flat_map(|folder| files_in(folder.to_str().unwrap())),
+    );
+    files
 }
 
 /// How a link names a heading: without its punctuation.
@@ -21,9 +55,7 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn every_link_leads_to_what_it_names() {
-    // Cargo runs tests at the top, and links start from the page's folder.
-    for folder in [".", "src"] {
-        let page = read(format!("{folder}/README.md"));
+    for (folder, page) in pages() {
         // `[text](target)`, where the text may name the target and items in it.
         for (middle, _) in page.match_indices("](") {
             let text = page[..middle].rsplit_once('[').unwrap().1;
@@ -36,10 +68,10 @@ fn every_link_leads_to_what_it_names() {
             };
             let mut headings = content.lines().filter(|line| line.starts_with('#'));
             let is_there = heading.is_empty() || headings.any(|line| anchor(line) == heading);
-            assert!(is_there, "{target}");
+            assert!(is_there, "{folder}: {target}");
             for item in text.split('`').skip(1).step_by(2) {
                 let is_there = target.ends_with(item) || content.contains(item);
-                assert!(is_there, "{item} is not in {target}");
+                assert!(is_there, "{folder}: {item} is not in {target}");
             }
         }
     }
@@ -47,17 +79,21 @@ fn every_link_leads_to_what_it_names() {
 
 #[test]
 fn every_test_they_name_is_there_and_every_test_has_a_row() {
-    let files = fs::read_dir("tests/greet").unwrap();
-    let tests: String = files.map(|file| read(file.unwrap().path())).collect();
-    // Parts of names stand in brackets: (`one`, `another`)
-    let page = read("src/README.md").replace('\n', " ");
-    let groups = page.split("(`").skip(1);
-    let parts = groups.flat_map(|group| group.split(')').next().unwrap().split('`').step_by(2));
-    let parts: Vec<&str> = parts.filter(|part| part.contains('_')).collect();
-    assert!(parts.len() > 20);
-    for part in parts {
-        let mut functions = tests.lines().filter(|line| line.contains("fn "));
-        assert!(functions.any(|line| line.contains(part)), "{part}");
+    let tests: String = files_in("tests/greet").iter().map(read).collect();
+    for (folder, page) in pages() {
+        // Parts of names stand in brackets: (`one`, `another`)
+        let page = page.replace('\n', " ");
+        let groups = page.split("(`").skip(1);
+        let parts = groups.flat_map(|group| group.split(')').next().unwrap().split('`').step_by(2));
+        let parts: Vec<&str> = parts.filter(|part| part.contains('_')).collect();
+        assert!(parts.len() > 20 || folder != "src");
+        for part in parts {
+            let mut functions = tests.lines().filter(|line| line.contains("fn "));
+            assert!(
+                functions.any(|line| line.contains(part)),
+                "{folder}: {part}"
+            );
+        }
     }
 
     let promises = read("tests/README.md");
@@ -67,183 +103,203 @@ fn every_test_they_name_is_there_and_every_test_has_a_row() {
     for name in &names {
         assert!(tests.contains(&format!("fn {name}() {{")), "{name}");
     }
-    let count = tests.matches("#[test]\n").count();
-    assert_eq!(names.len(), count, "a test has no row");
+    let is_test = |line: &&str| line.trim_start().starts_with("fn ") && line.ends_with("() {");
+    for (line, _) in tests.match_indices("#[test]\n") {
+        let test = tests[line..].lines().find(is_test).unwrap();
+        let name = test
+            .trim_start_matches("fn ")
+            .trim()
+            .trim_start_matches("fn ");
+        let name = name.split('(').next().unwrap();
+        assert!(names.contains(name), "{name} has no row");
+    }
 }
 
 #[test]
-fn the_naive_server_on_the_page_is_the_one_that_runs() {
-    let page = read("src/README.md");
-    let listing = page.split("```rust,ignore\n").nth(1).unwrap();
-    let listing = listing.split("```").next().unwrap();
-    assert!(listing.starts_with("fn serve(") && listing.ends_with("\n}\n"));
-    assert!(read("src/examples/naive.rs").contains(listing), "{listing}");
+fn every_listing_is_a_part_of_a_file() {
+    let sources: Vec<String> = files_in("src").iter().map(read_if_text).collect();
+    let mut listings = 0;
+    for (folder, page) in pages() {
+        for (language, listing) in blocks(&page) {
+            if language == "c" || language.starts_with("rust") {
+                let listing = listing.to_owned() + "\n";
+                let is_there = sources.iter().any(|source| source.contains(&listing));
+                assert!(is_there, "{folder}: {listing}");
+                listings += 1;
+            }
+        }
+    }
+    assert!(listings > 5);
+}
+
+/// The pages themselves are no source.
+fn read_if_text(path: &PathBuf) -> String {
+    if path.ends_with("README.md") {
+        String::new()
+    } else {
+        read(path)
+    }
 }
 
 #[test]
 fn the_help_is_as_it_is_printed_and_fits_80_columns() {
-    let page = read("README.md");
+    let manual = read("src/bin/README.md");
+    let front_page = read("README.md");
     for (name, program) in [("server", SERVER), ("client", CLIENT)] {
         let help = run(piped(program).arg("--help"), b"").stdout;
         assert!(help.lines().all(|line| line.len() <= 80), "{help}");
         let version = format!("greet-{name} {}\n", env!("CARGO_PKG_VERSION"));
         run(piped(program).arg("--version"), b"").assert_ended(0, &version);
         let shown = format!("$ greet-{name} --help\n{help}```");
-        assert!(page.contains(&shown.replace(".exe", "")), "{help}");
+        assert!(manual.contains(&shown.replace(".exe", "")), "{help}");
         // The retry stands among the recipes, too.
         for retry in help.lines().filter(|line| line.contains("while ")) {
-            assert_eq!(page.matches(retry.trim()).count(), 2, "{help}");
+            assert_eq!(manual.matches(retry.trim()).count(), 2, "{help}");
+            assert!(front_page.contains(retry.trim()));
         }
     }
 }
 
 #[test]
-fn the_front_page_is_short_and_its_code_is_narrow() {
-    let page = read("README.md");
-    // Every second part is a block of code.
-    let parts: Vec<&str> = page.split("```").collect();
-    let words = parts
-        .iter()
-        .step_by(2)
-        .flat_map(|text| text.split_whitespace());
-    // Bars and dashes of tables and lists are no words.
-    let words = words.filter(|word| word.contains(char::is_alphanumeric));
-    let count = words.count();
-    assert!(count <= 1_300, "{count} words");
-    let code = parts.iter().skip(1).step_by(2);
-    let mut lines = code.flat_map(|code| code.lines());
-    assert_eq!(lines.find(|line| line.chars().count() > 88), None);
+fn every_message_that_the_manual_explains_is_one_of_the_programs() {
+    // The system's, and clap's.
+    let others = "Connection refused, No route to host, Network is unreachable, Cannot assign requested address, \
+                  failed to lookup address information, Permission denied, Operation not permitted, \
+                  Connection reset by peer, Broken pipe, Resource temporarily unavailable, No space left on device, \
+                  Address already in use, Address family not supported by protocol, Too many open files, \
+                  connection timed out, the argument, cannot be used with";
+    let others: Vec<&str> = others.split(", ").collect();
+    let sources: String = files_in("src").iter().map(read_if_text).collect();
+    let manual = read("src/bin/README.md").replace("\n  ", " ");
+    let messages = manual.split("\n## What the client says\n").nth(1).unwrap();
+    let messages = messages.split("\n## All options\n").next().unwrap();
+    let mut explained = 0;
+    for item in messages.lines().filter_map(|line| line.strip_prefix("- `")) {
+        // Before the explanation, messages stand between backticks.
+        let (quoted, _) = item.rsplit_once("`: ").unwrap_or((item, ""));
+        let quoted = quoted.split("`: ").next().unwrap();
+        for message in quoted.split('`').step_by(2) {
+            // Numbers and names change, and reasons stand behind one another.
+            let parts = message
+                .split(|character: char| character.is_ascii_digit() || ":,…'<".contains(character));
+            let parts = parts.map(str::trim).filter(|part| part.contains(' '));
+            for part in parts.filter(|part| !others.contains(part)) {
+                assert!(sources.contains(part), "{item}: {part}");
+                explained += 1;
+            }
+        }
+    }
+    assert!(explained > 30);
 }
 
-/// Recipes of README.md, run by the shells that people paste them into.
-#[cfg(unix)]
-mod recipes {
-    use std::sync::LazyLock;
-
-    use super::*;
-    use crate::needs::has;
-    use crate::programs::{Finished, Server, TempPath};
-
-    /// Stands in for the client. It keeps each line, and ends with the next of the statuses in a file.
-    /// It is a function, so it can have no hyphen in its name. Nothing waits.
-    const STAND_IN: &str = "
-        client() {
-            IFS= read -r taken
-            printf '%s\\n' \"$taken\" >>sent
-            read -r next others <statuses
-            printf '%s\\n' \"$others\" >statuses
-            return \"$next\"
-        }
-        sleep() { :; }
-        job() { echo run >>jobs; printf '%s\\n' ' a  *\\'; }
-    ";
-
-    static SHELLS: LazyLock<Vec<&str>> = LazyLock::new(|| {
-        let mut shells = vec!["dash", "bash", "zsh"];
-        shells.retain(|shell| has(shell));
-        shells
-    });
-
-    /// The recipe that has these words in it.
-    #[track_caller]
-    fn recipe(words: &str) -> String {
-        let page = read("README.md");
-        let mut blocks = page.split("```sh\n").skip(1);
-        let block = blocks.find(|block| block.split("```").next().unwrap().contains(words));
-        block.expect(words).split("```").next().unwrap().into()
-    }
-
-    /// Runs a script in dash, bash and zsh, with and without `-e` and `pipefail`, each time in a folder of
-    /// its own with such a `lines.txt`.
-    fn run_in_every_shell(lines: &str, script: &str) -> Vec<Finished> {
-        let programs = Path::new(SERVER).parent().unwrap().display();
-        let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
-        let mut runs = Vec::new();
-        for shell in &*SHELLS {
-            for options in [&["-c"][..], &["-ec"], &["-o", "pipefail", "-ec"]] {
-                if *shell == "dash" && options.contains(&"pipefail") {
-                    continue; // Not every dash has it.
-                }
-                // Each test has a thread with its name.
-                let test = std::thread::current();
-                let folder = TempPath::new(&test.name().unwrap().replace("::", "-"));
-                fs::create_dir(&folder.0).unwrap();
-                fs::write(folder.0.join("lines.txt"), lines).unwrap();
-                let mut command = piped(shell);
-                command.args(options).arg(script).current_dir(&folder.0);
-                runs.push(run(command.env("PATH", &path), b""));
+#[test]
+fn code_is_narrow_and_can_be_pasted() {
+    for (folder, page) in pages() {
+        for (language, code) in blocks(&page) {
+            let widest = code.lines().map(|line| line.chars().count()).max();
+            // A picture, with its arrows, fits a phone.
+            let is_picture = language == "text" && code.contains("->");
+            let most = if is_picture { 40 } else { 120 };
+            let most = if language == "sh" || language == "c" {
+                88
+            } else {
+                most
+            };
+            assert!(widest <= Some(most), "{folder}: {code}");
+            if language == "sh" && cfg!(unix) {
+                let checked = run(piped("sh").args(["-n", "-c", code]), b"");
+                checked.assert_ended(0, "");
             }
         }
-        runs
     }
+}
 
-    #[test]
-    fn a_recipe_that_sends_ends_with_the_right_status_and_loses_no_line() {
-        let retry = "while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do";
-        // Some words of a recipe, how the client ends, one try after another, and the last status with all
-        // that was sent.
-        #[rustfmt::skip] // A table.
-        let cases = [
-            (retry, "0", "0 \ndone\n"),
-            (retry, "1 1 0", "0 \ndone\ndone\ndone\n"),
-            (retry, "1 2", "2 \ndone\ndone\n"),
-            (retry, "1 3 0", "3 \ndone\ndone\n"),
-            (retry, "127", "127 \ndone\n"),
-            ("-lt 5", "1 1 0", "0 \ndone\ndone\ndone\n"),
-            ("-lt 5", "1 3 0", "3 \ndone\ndone\n"),
-            ("-lt 5", "1 1 1 1 1 0", "1 \ndone\ndone\ndone\ndone\ndone\n"),
-            ("$(job)", "1 0", "0 \n a  *\\\n a  *\\\nrun\n"),
-            ("doubt=yes", "1 0", "0 no\ndone\ndone\n"),
-            ("doubt=yes", "3 1 0", "0 yes\ndone\ndone\ndone\n"),
-            ("doubt=yes", "3 2", "2 yes\ndone\ndone\n"),
-            ("done <lines.txt", "0 1 0 0", "0 \n one\\\n\n\n*last\n"),
-            ("done <lines.txt", "0 3", "3 \n one\\\n\n"),
-        ];
-        for (words, statuses, expected) in cases {
-            let recipe = recipe(words).replace("greet-client HOST", "client");
-            let script = format!("{STAND_IN}\necho {statuses} >statuses\n{recipe}");
-            let script = script + "\necho \"$s ${doubt-}\"; cat sent; cat jobs 2>/dev/null || :";
-            for finished in run_in_every_shell(" one\\\n\n*last", &script) {
-                finished.assert_ended(0, expected);
-            }
-        }
-        let empty = recipe("done <lines.txt").replace("<lines.txt", "</dev/null");
-        for finished in run_in_every_shell("", &(empty + "\necho $s")) {
-            finished.assert_ended(0, "2\n");
-        }
-    }
+/// The numbers in a text, as they are written, each with what stands behind it.
+fn numbers(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_part = |character: char| character.is_ascii_digit() || ",.".contains(character);
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = &rest[rest.find(|character: char| character.is_ascii_digit())?..];
+        let end = rest
+            .find(|character| !is_part(character))
+            .unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(end);
+        rest = behind;
+        Some((number.trim_end_matches([',', '.']), behind))
+    })
+}
 
-    #[test]
-    fn a_script_goes_on_once_its_server_listens_and_ends_if_it_cannot() {
-        // What an earlier server has left must not pass for this one's.
-        let script = "echo listening on nothing >server.log\n".to_owned() + &recipe("kill -0");
-        let start = |port: u16| {
-            let server = format!("greet-server -b 127.0.0.1 -p {port} >>");
-            script.replace("greet-server >>", &server)
-        };
-        // A busy machine may take longer than a person would wait.
-        let patient = |port| start(port).replace("-ne 50", "-ne 300");
-        let goes_on = patient(0) + "\nkill $server; echo goes on";
-        for finished in run_in_every_shell("", &goes_on) {
-            let listening = finished.stdout.starts_with("listening on 127.0.0.1:");
-            let goes_on = finished.stdout.ends_with("\ngoes on\n");
-            assert!(listening && goes_on, "{finished:?}");
-        }
-        let taken = Server::start(&[]);
-        for finished in run_in_every_shell("", &patient(taken.port)) {
-            finished.assert_status(1);
-            let reason = "greet-server does not listen: greet-server: cannot listen on";
-            assert!(finished.stderr.contains(reason), "{finished:?}");
-        }
-        // If the disk is full, no reason can be logged. What never comes is not waited for.
-        let full = start(0)
-            .replace("2>>server.log", "2>/dev/full")
-            .replace("sleep 0.1", "sleep 0");
-        let there = cfg!(target_os = "linux").then(|| run_in_every_shell("", &full));
-        for finished in there.unwrap_or_default() {
-            finished.assert_ended(1, "");
-            let last = finished.stderr.lines().last();
-            assert_eq!(last, Some("greet-server does not listen: "));
+#[test]
+fn every_number_on_a_page_is_that_of_the_source() {
+    let with_comma = |number: usize| match (number / 1_000, number % 1_000) {
+        (0, units) => units.to_string(),
+        (thousands, units) => format!("{thousands},{units:03}"),
+    };
+    let limit = MAX_LINE_LENGTH;
+    let of_the_source = [
+        limit.to_string(),
+        with_comma(limit),
+        DEFAULT_PORT.to_string(),
+        u16::MAX.to_string(),
+    ];
+    // Ports of tutorials and of examples, ranges of ports, an issue's and an error's number, and round figures.
+    let others = "12345 27015 37302 41000 65000 65001 65002 60,000 32768 49152 60999 10048 88494 100,000 1,000,000 1000000";
+    let is_known = |number: &str| {
+        of_the_source.iter().any(|known| known == number)
+            || others.split(' ').any(|other| other == number)
+    };
+    let source = read("src/connection.rs");
+    let linger = source
+        .split("const LINGER: Duration = Duration::from_millis(")
+        .nth(1)
+        .unwrap();
+    let linger: f64 = linger.split(')').next().unwrap().parse().unwrap();
+    // The deadlines of echo and talk, what Windows gives a connection, and pauses in recipes.
+    let seconds = [
+        DEFAULT_TIMEOUT,
+        &(linger / 1_000.0).to_string(),
+        "600",
+        "10",
+        "21",
+        "5",
+        "2",
+    ];
+
+    let others = [
+        "src/lib.rs",
+        "src/line.rs",
+        "src/server.rs",
+        "src/client.rs",
+    ];
+    let others = others.into_iter().map(|file| (file, read(file)));
+    for (file, text) in pages().chain(others) {
+        for (number, behind) in numbers(&text) {
+            let digits = number.bytes().filter(u8::is_ascii_digit).count();
+            let is_long = digits >= 5 && !number.contains('.');
+            let is_known = !is_long || is_known(number);
+            assert!(is_known, "{file}: {number}{behind:.40}");
+            let is_wait = behind.starts_with(" seconds");
+            assert!(
+                !is_wait || seconds.contains(&number),
+                "{file}: {number} seconds"
+            );
         }
     }
+    let in_c = read("src/examples/loop_server.c");
+    for constant in [
+        format!("DEFAULT_PORT = {DEFAULT_PORT},"),
+        format!("DEFAULT_SECONDS = {DEFAULT_TIMEOUT},"),
+        format!("BACKLOG = {BACKLOG},"),
+        format!("LONGEST_LINE = {MAX_LINE_LENGTH},"),
+        format!("LONGEST_CLOSE = {linger}000,"),
+    ] {
+        assert!(in_c.contains(&constant), "{constant}");
+    }
+    let wait = format!("About {BACKLOG} more wait in the system's queue");
+    assert!(read("README.md").contains(&wait), "{wait}");
+    let wait = format!("about {BACKLOG} more wait in its system's queue");
+    assert!(
+        read("src/bin/README.md").replace('\n', " ").contains(&wait),
+        "{wait}"
+    );
 }

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use crate::needs::has;
-use crate::peers::{
-    flood, read_one_line, read_to_end, read_to_end_and_close, send, serve_once, write,
-};
+use crate::peers::{Peer, flood, read_one_line, read_to_end, read_to_end_and_close, send, write};
 use crate::programs::{
     CLIENT, Finished, LONGEST, MAY_HAVE_ARRIVED, PATIENCE, Program, SERVER, Server, TRY_AGAIN,
     client_to, example, piped, run, run_client, server_command, start_client,
@@ -217,7 +215,7 @@ fn no_wait_is_begun_for_which_no_deadline_can_be_set() {
         let ending = server.ending_of(&silent);
         assert_eq!(ending, "failed: Operation not permitted (os error 1)");
     }
-    let silent = serve_once(|server| read_to_end(&server));
+    let silent = Peer::start(|server| read_to_end(&server));
     let mut client = tampered(&client_to(silent.port), "inject=setsockopt:error=EPERM").unwrap();
     let reason = ": Operation not permitted (os error 1)\n";
     run(&mut client, b"hi\n").assert_failed(TRY_AGAIN, "", reason);
@@ -271,7 +269,7 @@ fn a_lost_connection_is_status_1_before_the_line_is_sent_and_3_behind() {
         ("recvfrom:error=ECONNABORTED:when=3", "-rthanks", 3, "hello\n", "abort"),
     ];
     for (tamper, options, status, stdout, reason) in cases {
-        let server = serve_once(|server| {
+        let server = Peer::start(|server| {
             write(&server, b"hello\n");
             read_to_end(&server).unwrap_or_default()
         });
@@ -282,7 +280,7 @@ fn a_lost_connection_is_status_1_before_the_line_is_sent_and_3_behind() {
         client.assert_failed(status, stdout, reason);
         let is_told = client.stderr.contains(": no receipt from 127.0.0.1:");
         assert_eq!(is_told, status == MAY_HAVE_ARRIVED, "{client:?}");
-        assert!(server.outcome().is_empty() || is_told, "{client:?}");
+        assert!(server.end().is_empty() || is_told, "{client:?}");
     }
 }
 
@@ -332,7 +330,7 @@ fn a_reply_that_is_late_or_fails_costs_no_receipt() {
 
 #[test]
 fn a_reset_behind_the_end_of_the_stream_is_no_receipt() {
-    let server = serve_once(|server| {
+    let server = Peer::start(|server| {
         write(&server, b"hello\n");
         server
     });
@@ -343,7 +341,7 @@ fn a_reset_behind_the_end_of_the_stream_is_no_receipt() {
     let mut client = or_skip!(under_strace(&client_to(server.port), &options));
     let mut client = Program::start(&mut client);
     assert_eq!(client.next_line(), b"hello\n");
-    let server = server.outcome();
+    let server = server.end();
     client.type_in(b"hi\n");
     while !client.next_error().contains("EAGAIN") {}
     drop(server);
@@ -400,7 +398,7 @@ fn a_link_local_client_keeps_its_interface_in_the_log() {
 #[test]
 fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
     let (sender, the_line_is_lost) = mpsc::channel();
-    let server = serve_once(move |server| {
+    let server = Peer::start(move |server| {
         write(&server, b"hello\n");
         the_line_is_lost.recv().unwrap();
     });
@@ -414,7 +412,7 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
     client.type_in(b"hi\n");
     while !client.next_error().starts_with("shutdown(") {}
     sender.send(()).unwrap();
-    server.outcome();
+    server.end();
     let finished = client.end();
     finished.assert_status(3);
     let is_told = finished.stderr.ends_with(": timed out after 1.5s\n");

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use crate::needs::has;
-use crate::peers::{greet_and_read_to_end, read_to_end, send, serve_once, write};
+use crate::peers::{Peer, greet_and_read_to_end, read_to_end, send, write};
 use crate::programs::{Program, client_to, connect, piped, port_in, server_command};
 
 /// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
@@ -39,7 +39,7 @@ fn greeted_in_terminal(port: u16, options: &[&str]) -> Option<Program> {
 
 #[test]
 fn a_person_is_told_of_the_connection_and_the_delivery() {
-    let server = serve_once(|server| {
+    let server = Peer::start(|server| {
         let received = greet_in_red(&server);
         write(&server, b"thank\x07you\n");
         received
@@ -56,7 +56,7 @@ fn a_person_is_told_of_the_connection_and_the_delivery() {
         assert!(!finished.stdout.contains(empty_line), "{finished:?}");
     }
     assert!(finished.stdout.ends_with("6 bytes delivered\r\n"));
-    assert_eq!(server.outcome(), "你好\n".as_bytes());
+    assert_eq!(server.end(), "你好\n".as_bytes());
 }
 
 #[test]
@@ -66,19 +66,19 @@ fn after_ctrl_d_at_the_prompt_the_error_starts_its_own_line() {
         (&b"\x04"[..], "no line on standard input"),
         (b"a\0b\x04\x04", "a NUL in the line would end it early"),
     ] {
-        let server = serve_once(|server| greet_in_red(&server));
+        let server = Peer::start(|server| greet_in_red(&server));
         let mut client = or_skip!(greeted_in_terminal(server.port, &[]));
         client.press(keys);
         while screen(&client) != format!("greet-client: nothing was sent: {error}") {}
         assert_eq!(client.end().status.code(), Some(2));
-        assert_eq!(server.outcome(), b"");
+        assert_eq!(server.end(), b"");
     }
 }
 
 #[test]
 fn a_line_that_the_terminal_has_cut_is_refused() {
     for (length, status) in [(4_094, 0), (5_000, 2)] {
-        let server = serve_once(|server| greet_in_red(&server));
+        let server = Peer::start(|server| greet_in_red(&server));
         let mut client = or_skip!(greeted_in_terminal(server.port, &[]));
         client.type_in(&["x".repeat(length).as_bytes(), b"\n"].concat());
         let finished = client.end();
@@ -87,22 +87,22 @@ fn a_line_that_the_terminal_has_cut_is_refused() {
             .stdout
             .contains("cuts a line at 4095 bytes: use a pipe");
         assert_eq!(is_told, status == 2, "{finished:?}");
-        let received = server.outcome().len();
+        let received = server.end().len();
         assert_eq!(received, if status == 0 { length + 1 } else { 0 });
     }
 }
 
 #[test]
 fn a_check_at_a_terminal_tells_where_it_connected_and_has_no_prompt() {
-    let server = serve_once(|server| greet_in_red(&server));
+    let server = Peer::start(|server| greet_in_red(&server));
     let client = or_skip!(greeted_in_terminal(server.port, &["--check"]));
     client.end().assert_ended(0, "");
-    assert_eq!(server.outcome(), b"");
+    assert_eq!(server.end(), b"");
 }
 
 #[test]
 fn a_script_at_a_terminal_is_told_nothing() {
-    let server = serve_once(|server| greet_and_read_to_end(&server));
+    let server = Peer::start(|server| greet_and_read_to_end(&server));
     let mut script = Command::new("sh");
     let client = client_to(server.port);
     script
@@ -110,7 +110,7 @@ fn a_script_at_a_terminal_is_told_nothing() {
         .arg(client.get_program());
     let client = or_skip!(start_in_terminal(script.args(client.get_args())));
     assert_eq!(client.end().stdout, "hello\r\n");
-    assert_eq!(server.outcome(), b"hi\n");
+    assert_eq!(server.end(), b"hi\n");
 }
 
 #[test]
