@@ -250,7 +250,7 @@ fn run_script(shell: &[&str], server: &Server, script: &str, input: &[u8]) -> St
 fn what_stands_behind_the_line_is_left_for_whoever_reads_next() {
     let longest = "m".repeat(LONGEST);
     let one_more = longest.clone() + "m";
-    let too_long = "m".repeat(70_000);
+    let too_long = "m".repeat(LONGEST + 5_000);
     let account = |number| format!("account {number}: pay 1000 EUR\n");
     let accounts: String = (1..=1_000).map(account).collect();
     let fourth_on: String = (3..=1_000).map(account).collect();
@@ -268,7 +268,7 @@ fn what_stands_behind_the_line_is_left_for_whoever_reads_next() {
         (two, "pay\r\r\nnext\nrest", "2\n0\nrest", &["next"]),
         (two, &format!("{one_more}\nnext\nrest"), "2\n0\nrest", &["next"]),
         // But not a longer one: nobody may go on to read from this input.
-        ("greet; echo $?; wc -c", &format!("{too_long}\n"), &format!("2\n{}\n", 70_001 - LONGEST - 2), &[]),
+        ("greet; echo $?; wc -c", &format!("{too_long}\n"), &format!("2\n{}\n", 4_999), &[]),
     ];
     let server = Server::start(&["--greeting", "hello"]);
     for (script, input, printed, sent) in cases {

@@ -422,10 +422,9 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
 #[test]
 fn names_the_address_of_a_name_when_it_does_not_answer() {
     let script = "echo 127.0.0.1 one.test >/mnt/hosts && mount --bind /mnt/hosts /etc/hosts &&
-                  \"$0\" one.test </dev/null";
+                  \"$0\" -p 1 one.test </dev/null";
     let program = or_skip!(start_in_own_network(script));
-    let told =
-        ": cannot connect to one.test port 65432: 127.0.0.1: Connection refused (os error 111)";
+    let told = ": cannot connect to one.test port 1: 127.0.0.1: Connection refused (os error 111)";
     let failed = program.next_error();
     assert!(failed.ends_with(told), "{failed}");
 }
@@ -436,8 +435,9 @@ fn every_address_of_a_name_is_tried_in_turn() {
     let script = "printf '127.0.0.1 two.test\\n127.0.0.2 two.test\\n' >/mnt/hosts
                   mount --bind /mnt/hosts /etc/hosts
                   for address in 127.0.0.1 127.0.0.2; do
+                    rm -f /mnt/log
                     \"$1\" -b $address -n 1 2>/mnt/log & server=$!
-                    until grep -q '^listening ' /mnt/log; do sleep 0.01; done
+                    until grep -qs '^listening ' /mnt/log; do sleep 0.01; done
                     echo $address | \"$0\" two.test >/dev/null || echo failed
                     kill $server; wait
                   done";
