@@ -19,6 +19,7 @@ use crate::programs::{
     LONGEST, MAY_HAVE_ARRIVED, Program, Server, TRY_AGAIN, connect, piped, run, run_client,
     start_client, try_until,
 };
+use crate::tampered::{signal, tampered};
 
 static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("loop_server");
@@ -64,26 +65,9 @@ fn start_unread() -> Option<(Server, ChildStdout)> {
     Some((Server::running(Program::running(program)), output))
 }
 
-/// Starts the server in C under strace(1), with some of its system calls tampered with.
+/// Starts the server in C with some of its system calls tampered with.
 fn start_tampered(tamper: &str) -> Option<Server> {
-    let server = command(&["0"])?;
-    if !has("strace") {
-        return None;
-    }
-    let mut strace = piped("strace");
-    // With -D the server itself, and not strace, is what the test starts and stops.
-    strace.args(["-D", "-qq", "-o", "/dev/null"]);
-    for inject in tamper.split_whitespace() {
-        strace.args(["-e", &format!("inject={inject}")]);
-    }
-    strace.arg(server.get_program()).args(server.get_args());
-    Some(Server::start_by(&mut strace))
-}
-
-fn signal(program: &Program, name: &str) {
-    let kill = format!("kill -s {name} {}", program.id());
-    let sent = Command::new("sh").args(["-c", &kill]).status();
-    assert!(sent.unwrap().success());
+    tampered(&command(&["0"])?, tamper).map(|mut server| Server::start_by(&mut server))
 }
 
 /// The port of the client that the log says is connected.
@@ -301,7 +285,7 @@ fn the_c_server_ends_with_a_reset_and_status_1_if_it_cannot_print() {
     }
 
     // The disk is full only for a moment, and has room for the line end again.
-    let server = or_skip!(start_tampered("write:error=ENOSPC:when=3"));
+    let server = or_skip!(start_tampered("inject=write:error=ENOSPC:when=3"));
     let longer_than_a_buffer = "x".repeat(20_000) + "\n";
     send(&server.connect(), longer_than_a_buffer.as_bytes()).expect_err("a reset");
     assert_ended(server, "No space left on device");
@@ -344,6 +328,8 @@ fn the_c_server_can_be_started_again_at_once() {
     let port = or_skip!(port_in_time_wait()).to_string();
     let again = Server::start_by(&mut command(&[&port]).unwrap());
     assert_serves(&again);
+    let other_address = (Ipv4Addr::new(127, 0, 0, 2), again.port);
+    TcpStream::connect(other_address).expect_err("it listens on 127.0.0.1 alone");
 }
 
 #[test]
@@ -395,11 +381,11 @@ fn the_c_server_goes_on_after_an_interruption_and_after_a_short_send() {
     assert_eq!(server.program.next_line(), b"one line\n");
 
     for (tamper, greeting) in [
-        ("accept:error=EINTR:when=1", GREETING),
-        ("sendto:error=EINTR:when=1", GREETING),
-        ("recvfrom:error=EINTR:when=1..3", GREETING),
+        ("inject=accept:error=EINTR:when=1", GREETING),
+        ("inject=sendto:error=EINTR:when=1", GREETING),
+        ("inject=recvfrom:error=EINTR:when=1..3", GREETING),
         // As if 5 bytes had been sent: it must go on behind them.
-        ("sendto:retval=5:when=1", &GREETING[5..]),
+        ("inject=sendto:retval=5:when=1", &GREETING[5..]),
     ] {
         let server = or_skip!(start_tampered(tamper));
         let client = server.connect();
@@ -415,7 +401,7 @@ fn the_c_server_goes_on_after_a_failed_accept_and_pauses_if_that_may_last() {
         ("ECONNRESET", 300, 0),
         ("EMFILE", 2, 1),
     ] {
-        let tamper = format!("accept:error={error}:when=1..{times}");
+        let tamper = format!("inject=accept:error={error}:when=1..{times}");
         let server = or_skip!(start_tampered(&tamper));
         let start = Instant::now();
         assert_serves(&server);
@@ -482,9 +468,8 @@ fn the_c_server_is_not_held_by_a_client_that_stays_behind_its_line() {
 fn the_c_server_shows_a_hundred_lines_among_resets_once_each() {
     let server = or_skip!(start("60"));
     let lines: Vec<_> = (0..100).map(|number| format!("good {number}\n")).collect();
-    let attacks: [fn(TcpStream); 4] = [
+    let attacks: [fn(TcpStream); 3] = [
         drop,
-        |client| flood(&client),
         |client| drop(reset_after(client, b"")),
         |client| drop(reset_after(client, b"half a line")),
     ];

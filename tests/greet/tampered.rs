@@ -30,7 +30,7 @@ fn under_strace(command: &Command, options: &[&str]) -> Option<Command> {
 }
 
 /// The command with some of its system calls tampered with, or `None` if that cannot be done here.
-fn tampered(command: &Command, tamper: &str) -> Option<Command> {
+pub fn tampered(command: &Command, tamper: &str) -> Option<Command> {
     under_strace(command, &["-o", "/dev/null", "-e", tamper])
 }
 
@@ -40,7 +40,7 @@ fn start_tampered_server(tamper: &str) -> Option<Server> {
 }
 
 /// Sends a signal to a program, if it is still there.
-fn signal(program: &Program, name: &str) {
+pub fn signal(program: &Program, name: &str) {
     let kill = format!("kill -s {name} {}", program.id());
     Command::new("sh").args(["-c", &kill]).output().unwrap();
 }
