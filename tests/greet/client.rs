@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{iter, thread};
 
 use crate::needs::has;
 use crate::peers::{
@@ -160,8 +160,10 @@ fn the_line_may_take_longer_to_type_than_the_server_has_to_answer() {
         ];
         play(&[TIMEOUT], &steps)
     };
-    typing(b"hi\n").assert_delivered("good bye\n");
-    typing(b"").assert_failed(REFUSED, "", "no line on standard input");
+    thread::scope(|scope| {
+        scope.spawn(|| typing(b"hi\n").assert_delivered("good bye\n"));
+        typing(b"").assert_failed(REFUSED, "", "no line on standard input");
+    });
 }
 
 #[test]
@@ -456,12 +458,14 @@ fn fails_in_time_and_says_why_when_no_greeting_comes() {
         (&[Says(b"login: "), HearsAll(b"")], TIMEOUT, seven),
         (&[Floods], "-t60", &too_long),
     ];
-    for (behaviour, timeout, reason) in cases {
-        let steps: Vec<Step> = iter::once(Types(b"hi\n"))
-            .chain(behaviour.iter().copied())
-            .collect();
-        play(&[timeout], &steps).assert_failed(TRY_AGAIN, "", reason);
-    }
+    thread::scope(|scope| {
+        for (behaviour, timeout, reason) in cases {
+            scope.spawn(move || {
+                let steps = [&[Types(b"hi\n")], behaviour].concat();
+                play(&[timeout], &steps).assert_failed(TRY_AGAIN, "", reason);
+            });
+        }
+    });
 }
 
 #[test]

@@ -29,12 +29,15 @@ fn a_client_that_says_nothing_is_dropped_at_the_deadline() {
     assert_eq!(server.program.stop().stdout, "");
 }
 
+/// What a client does behind what it has said.
+pub type Behaviour = fn(&TcpStream);
+
 /// The client behind one that says something and then does something must be greeted in time.
 #[track_caller]
-fn assert_is_greeted_behind(
-    said: &[u8],
-    and_then: fn(&TcpStream),
+pub fn assert_is_greeted_behind(
     server: &Server,
+    said: &[u8],
+    and_then: Behaviour,
     milliseconds: Range<u128>,
 ) {
     let time = || {
@@ -54,22 +57,35 @@ fn assert_is_greeted_behind(
 
 #[test]
 fn greets_the_next_within_100_ms_of_the_deadline() {
-    let server = Server::start(&["--timeout", "0.5"]);
-    assert_is_greeted_behind(b"", |_| (), &server, 500..600);
-    let drip = |client: &TcpStream| drip(client, b".");
-    assert_is_greeted_behind(b"", drip, &server, 500..600);
-    assert_is_greeted_behind(b"line\n", |_| (), &server, 0..600);
+    let cases: [(&[u8], Behaviour, u128); 3] = [
+        (b"", |_| (), 500),
+        (b"", |client| drip(client, b"."), 500),
+        (b"line\n", |_| (), 0),
+    ];
+    thread::scope(|scope| {
+        for (said, and_then, earliest) in cases {
+            scope.spawn(move || {
+                let server = Server::start(&["--timeout", "0.5"]);
+                assert_is_greeted_behind(&server, said, and_then, earliest..600);
+            });
+        }
+    });
 }
 
 #[test]
 fn greets_the_next_within_a_second_of_a_line_however_its_client_goes_on() {
-    let server = Server::start(&[]);
     // Wine, which runs this for Windows, takes long to read what a flood has left.
     let in_time = 0..if cfg!(windows) { 10_000 } else { 1_000 };
-    let ways: [fn(&TcpStream); 3] = [|_| (), |client| drip(client, b"line\n"), flood];
-    for goes_on in ways {
-        assert_is_greeted_behind(b"line\n", goes_on, &server, in_time.clone());
-    }
+    let ways: [Behaviour; 3] = [|_| (), |client| drip(client, b"line\n"), flood];
+    thread::scope(|scope| {
+        for goes_on in ways {
+            let in_time = in_time.clone();
+            scope.spawn(move || {
+                let server = Server::start(&[]);
+                assert_is_greeted_behind(&server, b"line\n", goes_on, in_time);
+            });
+        }
+    });
 }
 
 #[test]

@@ -23,7 +23,7 @@ const NEEDS: &[Need] = if cfg!(target_os = "linux") {
             "iproute2",
             "unshare -rmn sh -c 'ip link set lo up && mount -t tmpfs none /mnt'",
         ),
-        need("::1", "none", "test -s /proc/net/if_inet6"),
+        need("::1", "none", "grep -q . /proc/net/if_inet6"),
         need("script", "bsdutils", "script -V"),
         need("cc", "gcc", "cc --version"),
         need("bash", "bash", "bash -c :"),

@@ -66,18 +66,23 @@ fn recipe(words: &str) -> String {
 }
 
 /// Hands out a script, to be started by each shell with each set of options, each time with a folder of its own.
-fn in_every_shell(script: &str, mut try_it: impl FnMut(&mut Command, &Path)) {
+fn in_every_shell(script: &str, try_it: impl Fn(&mut Command, &Path) + Sync) {
     let programs = Path::new(SERVER).parent().unwrap().display();
     let path = format!("{programs}:{}", env::var("PATH").unwrap());
-    for call in &*SHELLS {
-        // Each test has a thread with its name.
-        let test = thread::current();
-        let folder = TempPath::new(&test.name().unwrap().replace("::", "-"));
-        fs::create_dir(&folder.0).unwrap();
-        let mut command = piped(call[0]);
-        command.args(&call[1..]).arg(script).env("PATH", &path);
-        try_it(command.current_dir(&folder.0), &folder.0);
-    }
+    // Each test has a thread with its name.
+    let test = thread::current().name().unwrap().replace("::", "-");
+    thread::scope(|scope| {
+        for (number, call) in SHELLS.iter().enumerate() {
+            let (test, path, try_it) = (&test, &path, &try_it);
+            scope.spawn(move || {
+                let folder = TempPath::new(&format!("{test}-{number}"));
+                fs::create_dir(&folder.0).unwrap();
+                let mut command = piped(call[0]);
+                command.args(&call[1..]).arg(script).env("PATH", path);
+                try_it(command.current_dir(&folder.0), &folder.0);
+            });
+        }
+    });
 }
 
 /// Runs a recipe that sends, with a client that ends with these statuses, one try after another. What `s` is then,

@@ -232,7 +232,7 @@ fn goes_on_after_a_failed_accept_and_pauses_if_the_failure_may_last() {
     for (error, times, pauses) in [
         ("ECONNABORTED", 300, 0),
         ("ECONNRESET", 300, 0),
-        ("EMFILE", 2, 1),
+        ("EMFILE", 1, 1),
     ] {
         let fail = format!("inject=accept4:error={error}:when=1..{times}");
         let server = or_skip!(start_tampered_server(&fail));
