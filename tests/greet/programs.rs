@@ -118,9 +118,14 @@ impl Program {
     }
 
     /// Types `text`, and the end of input behind it. Returns whether all of it could be written, which
-    /// fails once the program is gone.
+    /// fails once the program is gone. A program that does not read what is typed would hold this for ever.
+    #[track_caller]
     pub fn type_in(&mut self, text: &[u8]) -> bool {
-        self.input.take().unwrap().write_all(text).is_ok()
+        let (mut input, text) = (self.input.take().unwrap(), text.to_vec());
+        let (sender, written) = mpsc::channel();
+        thread::spawn(move || sender.send(input.write_all(&text).is_ok()));
+        let written = written.recv_timeout(PATIENCE);
+        written.expect("the program does not read its input")
     }
 
     /// Waits until the program ends by itself.
