@@ -64,8 +64,8 @@ static int listen_on(uint16_t port)
     if (listener == -1) {
         return -1;
     }
-    // The side that closes first keeps the connection in TIME_WAIT for a minute. If that
-    // was the server, bind fails for so long when it is started again, unless
+    // The side that closes first keeps the connection in TIME_WAIT for a minute. If
+    // that was the server, bind fails for so long when it is started again, unless
     // SO_REUSEADDR is set.
     int yes = 1;
     struct sockaddr_in address = {
@@ -218,8 +218,8 @@ static int receive_line(int client, char line[LINE_SIZE], size_t *length,
     if (received == 0) {
         return 0;
     }
-    // A CR counts only here, and not in the loop: if an LF follows, it is no part of
-    // the line.
+    // A CR right before an LF is not a part of the line. So a CR at the limit does not
+    // count until it is known what follows, and the buffer has room for both.
     if (has_end && line[end] == '\n' && end > 0 && line[end - 1] == '\r') {
         end--;
     }
@@ -308,8 +308,8 @@ static int serve(int client, const char *peer, long long deadline)
 
 // Opens /dev/null in place of each standard stream that is closed. accept returns the
 // lowest descriptor that is free: a client's socket could become standard output, and
-// its line would go back to it. Standard output is opened for reading, too, so that
-// printing fails.
+// its line would go back to it. They are opened for reading only, so that printing a
+// line fails.
 static int open_standard_streams(void)
 {
     for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++) {
@@ -340,8 +340,8 @@ int main(int argc, char *argv[])
         fprintf(stderr, "usage: loop_server [PORT [SECONDS]]\n");
         return 2;
     }
-    // A write to a pipe or a client that is gone raises SIGPIPE, which ends a C program. If
-    // it is ignored, the write fails instead, and that is checked.
+    // A write to a pipe or a client that is gone raises SIGPIPE, which ends a C
+    // program. If it is ignored, the write fails instead, and that is checked.
     struct sigaction ignore = { .sa_handler = SIG_IGN };
     if (open_standard_streams() == -1 || sigaction(SIGPIPE, &ignore, NULL) == -1) {
         fprintf(stderr, "loop_server: cannot start: %s\n", strerror(errno));

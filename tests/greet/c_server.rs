@@ -17,8 +17,8 @@ use crate::peers::{
     drip, flood, read_one_line, read_to_end, read_to_end_and_close, reset_after, send, write,
 };
 use crate::programs::{
-    LONGEST, MAY_HAVE_ARRIVED, Program, Server, TRY_AGAIN, connect, piped, run, run_client,
-    start_client, try_until,
+    LONGEST, MAY_HAVE_ARRIVED, PATIENCE, Program, Server, TRY_AGAIN, connect, piped, run,
+    run_client, start_client, try_until,
 };
 use crate::tampered::{signal, tampered};
 
@@ -451,6 +451,18 @@ fn the_c_server_is_not_held_by_a_client_that_stays_behind_its_line() {
         };
         try_until(time, |time| *time < Duration::from_millis(1_300));
     });
+}
+
+#[test]
+fn the_c_server_lets_a_hundred_clients_wait_and_serves_them_all() {
+    let server = or_skip!(start("60"));
+    let address = (Ipv4Addr::LOCALHOST, server.port).into();
+    let connect = |_| TcpStream::connect_timeout(&address, PATIENCE).expect("room in its queue");
+    let clients: Vec<TcpStream> = (0..100).map(connect).collect();
+    for client in &clients {
+        assert_eq!(send(client, b"line\n").unwrap(), GREETING);
+    }
+    assert_eq!(server.program.stop().stdout, "line\n".repeat(100));
 }
 
 #[test]

@@ -6,14 +6,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::needs::has;
 use crate::peers::{
     closed_address, drip, flood, listener, read_one_line, read_to_end, read_to_end_and_close,
     wait_for_byte, write,
 };
 use crate::programs::{
-    CLIENT, Finished, LONGEST, MAY_HAVE_ARRIVED, PATIENCE, Program, REFUSED, Server, TRY_AGAIN,
-    client_to, piped, run, run_client, too_long, with_patience,
+    CLIENT, Finished, LONGEST, MAY_HAVE_ARRIVED, PATIENCE, Program, REFUSED, TRY_AGAIN, client_to,
+    piped, run, run_client, too_long, with_patience,
 };
 
 use Step::{
@@ -231,81 +230,6 @@ fn standard_input_that_cannot_be_read_is_no_line() {
     }
 }
 
-/// Runs a script in which `greet` is a client for the server, with some text on its standard input. Returns
-/// what it printed behind the greetings.
-#[cfg(unix)]
-#[track_caller]
-fn run_script(shell: &[&str], server: &Server, script: &str, input: &[u8]) -> String {
-    let greet = format!("greet() {{ '{CLIENT}' 127.0.0.1 -p {}; }}\n", server.port);
-    let mut command = piped(shell[0]);
-    command.args(&shell[1..]);
-    let finished = match script {
-        // The script itself is what stands on standard input.
-        "" => run(&mut command, &[greet.as_bytes(), input].concat()),
-        _ => run(command.arg("-c").arg(greet + script), input),
-    };
-    finished.stdout.replace("hello\n", "")
-}
-
-#[cfg(unix)] // Windows reads ahead.
-#[test]
-fn what_stands_behind_the_line_is_left_for_whoever_reads_next() {
-    let longest = "m".repeat(LONGEST);
-    let one_more = longest.clone() + "m";
-    let too_long = "m".repeat(LONGEST + 5_000);
-    let account = |number| format!("account {number}: pay 1000 EUR\n");
-    let accounts: String = (1..=1_000).map(account).collect();
-    let fourth_on: String = (3..=1_000).map(account).collect();
-    let two = "greet; echo $?; greet; echo $?; cat";
-    let each = "while read -r line; do greet; done; cat";
-    #[rustfmt::skip] // A table: the script, its input, what is printed behind the greetings, and what is sent.
-    let cases: [(&str, &str, &str, &[&str]); 8] = [
-        (two, "one\ntwo\r\nthree\nfour", "0\n0\nthree\nfour", &["one", "two"]),
-        (two, &accounts, &format!("0\n0\n{fourth_on}"),
-            &["account 1: pay 1000 EUR", "account 2: pay 1000 EUR"]),
-        (each, "1\n2\n3\n4\n", "", &["2", "4"]),
-        (two, &format!("{longest}\r\nnext\nrest"), "0\n0\nrest", &[&longest, "next"]),
-        // A line that is refused is taken whole.
-        (two, "pay\0 1000\nnext\nrest", "2\n0\nrest", &["next"]),
-        (two, "pay\r\r\nnext\nrest", "2\n0\nrest", &["next"]),
-        (two, &format!("{one_more}\nnext\nrest"), "2\n0\nrest", &["next"]),
-        // But not a longer one: nobody may go on to read from this input.
-        ("greet; echo $?; wc -c", &format!("{too_long}\n"), &format!("2\n{}\n", 4_999), &[]),
-    ];
-    let server = Server::start(&["--greeting", "hello"]);
-    for (script, input, printed, sent) in cases {
-        let left = run_script(&["sh"], &server, script, input.as_bytes());
-        assert_eq!(left.replace(' ', ""), printed.replace(' ', ""), "{script}");
-        for line in sent {
-            assert_eq!(
-                server.program.next_line(),
-                [line.as_bytes(), b"\n"].concat()
-            );
-        }
-    }
-    // A file keeps its place, as a pipe does.
-    let file = crate::programs::TempPath::new("shared-input");
-    std::fs::write(&file.0, "one\ntwo\nthree\n").unwrap();
-    let script = format!("{{ greet; greet; cat; }} <'{}'", file.0.display());
-    assert_eq!(run_script(&["sh"], &server, &script, b""), "three\n");
-    for line in [b"one\n", b"two\n"] {
-        assert_eq!(server.program.next_line(), line);
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_script_that_bash_reads_from_its_standard_input_goes_on() {
-    let server = Server::start(&["--greeting", "hello"]);
-    if !has("bash") {
-        return;
-    }
-    let script = b"greet\nthis is the line\necho the script goes on\n";
-    let printed = run_script(&["bash"], &server, "", script);
-    assert_eq!(printed, "the script goes on\n");
-    assert_eq!(server.program.next_line(), b"this is the line\n");
-}
-
 #[test]
 fn reads_no_more_of_standard_input_than_a_line_may_have() {
     let input = vec![b'x'; 200_000];
@@ -517,6 +441,87 @@ fn names_host_and_port_once_and_the_reason_when_nothing_answers() {
     assert!(
         client.stderr.contains("xxx port 1: ") && client.stderr.contains("lookup") || cfg!(windows)
     );
+}
+
+#[cfg(unix)] // Windows reads ahead.
+mod shared_input {
+    use std::fs;
+
+    use super::*;
+    use crate::needs::has;
+    use crate::programs::{Server, TempPath};
+
+    /// Runs a script in which `greet` is a client for the server, with some text on its standard input. Returns
+    /// what it printed behind the greetings.
+    #[track_caller]
+    fn run_script(shell: &[&str], server: &Server, script: &str, input: &[u8]) -> String {
+        let greet = format!("greet() {{ '{CLIENT}' 127.0.0.1 -p {}; }}\n", server.port);
+        let mut command = piped(shell[0]);
+        command.args(&shell[1..]);
+        let finished = match script {
+            // The script itself is what stands on standard input.
+            "" => run(&mut command, &[greet.as_bytes(), input].concat()),
+            _ => run(command.arg("-c").arg(greet + script), input),
+        };
+        finished.stdout.replace("hello\n", "")
+    }
+
+    #[test]
+    fn what_stands_behind_the_line_is_left_for_whoever_reads_next() {
+        let longest = "m".repeat(LONGEST);
+        let one_more = longest.clone() + "m";
+        let too_long = "m".repeat(LONGEST + 5_000);
+        let account = |number| format!("account {number}: pay 1000 EUR\n");
+        let accounts: String = (1..=1_000).map(account).collect();
+        let fourth_on: String = (3..=1_000).map(account).collect();
+        let two = "greet; echo $?; greet; echo $?; cat";
+        let each = "while read -r line; do greet; done; cat";
+        #[rustfmt::skip] // A table: the script, its input, what is printed behind the greetings, and what is sent.
+        let cases: [(&str, &str, &str, &[&str]); 8] = [
+            (two, "one\ntwo\r\nthree\nfour", "0\n0\nthree\nfour", &["one", "two"]),
+            (two, &accounts, &format!("0\n0\n{fourth_on}"),
+                &["account 1: pay 1000 EUR", "account 2: pay 1000 EUR"]),
+            (each, "1\n2\n3\n4\n", "", &["2", "4"]),
+            (two, &format!("{longest}\r\nnext\nrest"), "0\n0\nrest", &[&longest, "next"]),
+            // A line that is refused is taken whole.
+            (two, "pay\0 1000\nnext\nrest", "2\n0\nrest", &["next"]),
+            (two, "pay\r\r\nnext\nrest", "2\n0\nrest", &["next"]),
+            (two, &format!("{one_more}\nnext\nrest"), "2\n0\nrest", &["next"]),
+            // But not a longer one: nobody may go on to read from this input.
+            ("greet; echo $?; wc -c", &format!("{too_long}\n"), &format!("2\n{}\n", 4_999), &[]),
+        ];
+        let server = Server::start(&["--greeting", "hello"]);
+        for (script, input, printed, sent) in cases {
+            let left = run_script(&["sh"], &server, script, input.as_bytes());
+            assert_eq!(left.replace(' ', ""), printed.replace(' ', ""), "{script}");
+            for line in sent {
+                assert_eq!(
+                    server.program.next_line(),
+                    [line.as_bytes(), b"\n"].concat()
+                );
+            }
+        }
+        // A file keeps its place, as a pipe does.
+        let file = TempPath::new("shared-input");
+        fs::write(&file.0, "one\ntwo\nthree\n").unwrap();
+        let script = format!("{{ greet; greet; cat; }} <'{}'", file.0.display());
+        assert_eq!(run_script(&["sh"], &server, &script, b""), "three\n");
+        for line in [b"one\n", b"two\n"] {
+            assert_eq!(server.program.next_line(), line);
+        }
+    }
+
+    #[test]
+    fn a_script_that_bash_reads_from_its_standard_input_goes_on() {
+        let server = Server::start(&["--greeting", "hello"]);
+        if !has("bash") {
+            return;
+        }
+        let script = b"greet\nthis is the line\necho the script goes on\n";
+        let printed = run_script(&["bash"], &server, "", script);
+        assert_eq!(printed, "the script goes on\n");
+        assert_eq!(server.program.next_line(), b"this is the line\n");
+    }
 }
 
 #[cfg(unix)] // Standard output may be a socket there. Shutting it down takes its reader away, whoever has a copy.

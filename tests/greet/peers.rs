@@ -127,12 +127,6 @@ impl<T: Send + 'static> Peer<T> {
     }
 }
 
-/// As a server that is not ours: greets, and reads what the client sends, to the end.
-pub fn greet_and_read_to_end(server: &TcpStream) -> Vec<u8> {
-    write(server, b"hello\n");
-    read_to_end(server).unwrap()
-}
-
 /// An address of this machine at which nothing listens, and nothing can: an accepted connection holds it. (The
 /// port at its other end would not do. A client may be given that port as its own, and then connects to itself.)
 pub fn closed_address() -> (SocketAddr, [TcpStream; 2]) {

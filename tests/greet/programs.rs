@@ -282,6 +282,7 @@ pub fn client_to(port: u16) -> Command {
     command
 }
 
+#[cfg(target_os = "linux")]
 pub fn start_client(port: u16, arguments: &[&str]) -> Program {
     Program::start(client_to(port).args(arguments))
 }

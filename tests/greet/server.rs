@@ -1,7 +1,7 @@
 //! `greet-server`, seen by its clients and by whoever started it.
 
 use std::io::Write;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use std::{fs, fs::File, thread};
 
 use greet::timestamp::timestamp;
@@ -124,6 +124,7 @@ fn an_address_that_cannot_be_had_is_an_error_with_the_reason() {
 mod lost_streams {
     use std::net::Shutdown;
     use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    use std::time::Instant;
 
     use super::*;
     use crate::programs::{PATIENCE, Program, connect, port_in};

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use crate::needs::has;
-use crate::peers::{Peer, greet_and_read_to_end, read_to_end, send, write};
+use crate::peers::{Peer, read_to_end, send, write};
 use crate::programs::{Program, client_to, connect, piped, port_in, server_command};
 
 /// Starts a command in a terminal of its own, made by script(1), or `None` if that is not installed.
@@ -15,6 +15,12 @@ fn start_in_terminal(command: &Command) -> Option<Program> {
     let mut script = piped("script");
     script.args(["-qec", &quoted.collect::<String>(), "/dev/null"]);
     has("script").then(|| Program::start(script.env("SHELL", "/bin/sh")))
+}
+
+/// As a server that is not ours: greets, and reads what the client sends, to the end.
+fn greet_and_read_to_end(server: &TcpStream) -> Vec<u8> {
+    write(server, b"hello\n");
+    read_to_end(server).unwrap()
 }
 
 /// As a server that would turn a terminal's text red: greets, and reads what the client sends, to the end.
