@@ -17,12 +17,6 @@ fn start_in_terminal(command: &Command) -> Option<Program> {
     has("script").then(|| Program::start(script.env("SHELL", "/bin/sh")))
 }
 
-/// As a server that is not ours: greets, and reads what the client sends, to the end.
-fn greet_and_read_to_end(server: &TcpStream) -> Vec<u8> {
-    write(server, b"hello\n");
-    read_to_end(server).unwrap()
-}
-
 /// As a server that would turn a terminal's text red: greets, and reads what the client sends, to the end.
 fn greet_in_red(server: &TcpStream) -> Vec<u8> {
     write(server, b"\x1b[31mhello\n");
@@ -108,7 +102,10 @@ fn a_check_at_a_terminal_tells_where_it_connected_and_has_no_prompt() {
 
 #[test]
 fn a_script_at_a_terminal_is_told_nothing() {
-    let server = Peer::start(|server| greet_and_read_to_end(&server));
+    let server = Peer::start(|server| {
+        write(&server, b"hello\n");
+        read_to_end(&server).unwrap()
+    });
     let mut script = Command::new("sh");
     let client = client_to(server.port);
     script
