@@ -7,7 +7,7 @@ use std::{error::Error, thread, time::Duration};
 use crate::line::{Line, MAX_LINE_LENGTH, encode, read_line, with_progress, write_line};
 use crate::{connection::Connection, deadline::Deadline, fuse::Fuse};
 
-/// A connection to a server, on which no message has been sent.
+/// A connection to a server, on which no line has been sent.
 ///
 /// Once a step has failed, every later one fails, too: what comes then may be the rest of a line that was
 /// cut off. A text that was refused is no failure.
@@ -124,9 +124,9 @@ impl Session {
         })
     }
 
-    /// Checks that the server still waits for the message. Call this as late as possible.
+    /// Checks that the server still waits for the line. Call this as late as possible.
     ///
-    /// If the server closed before we send, that says nothing about our message, and after sending we
+    /// If the server closed before we send, that says nothing about our line, and after sending we
     /// could no longer tell when it closed.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Session {
         }
     }
 
-    /// Makes an orderly close without a message: half-closes, and reads until the server has closed,
+    /// Makes an orderly close without a line: half-closes, and reads until the server has closed,
     /// too, for 0.75 seconds at most. If a session is only dropped, what the server still sends is
     /// answered with a reset. After a failure, this only drops the session.
     pub fn close(self) {
@@ -220,27 +220,27 @@ fn aborted(reason: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
     io::Error::new(ErrorKind::ConnectionAborted, reason)
 }
 
-/// A connection on which nothing has been sent, just before the message is.
+/// A connection on which nothing has been sent, just before the line is.
 #[derive(Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Ready {
-    /// What the server sent before the message.
+    /// What the server sent before the line.
     early: Vec<u8>,
     connection: Connection,
 }
 
 impl Ready {
-    /// Sends the message, which is one line, and half-closes. Sending and the server's close must both be
+    /// Sends the line, and half-closes. Sending and the server's close must both be
     /// over `timeout` after the call of [`ready`](Session::ready).
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the message would not arrive as it is, as
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the line would not arrive as it is, as
     /// [`check_line`](crate::line::check_line) says; nothing is sent then. Any other error means that the
-    /// message may have arrived, whole or in part: the connection's failure, or
+    /// line may have arrived, whole or in part: the connection's failure, or
     /// [`TimedOut`](ErrorKind::TimedOut).
-    pub fn send(mut self, message: &[u8]) -> io::Result<Replies> {
-        write_line(&mut self.connection, message)?;
+    pub fn send(mut self, line: &[u8]) -> io::Result<Replies> {
+        write_line(&mut self.connection, line)?;
         self.connection.half_close();
         let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
         let (stream, has_receipt) = (Fuse::new(reader), false);
@@ -251,7 +251,7 @@ impl Ready {
     }
 }
 
-/// What the server sends after its greeting, up to its close, which is the receipt for the message.
+/// What the server sends after its greeting, up to its close, which is the receipt for the line.
 ///
 /// A single `replies.receive()?` is no receipt, because it may have returned a line. The compiler warns of a
 /// receipt that is forgotten altogether:
@@ -264,7 +264,7 @@ impl Ready {
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "the message is delivered only once `receive` returns `None`, or `finish` succeeds"]
+#[must_use = "the line is delivered only once `receive` returns `None`, or `finish` succeeds"]
 pub struct Replies {
     stream: Fuse<BufReader<Chain<Cursor<Vec<u8>>, Connection>>>,
     has_receipt: bool,
@@ -276,7 +276,7 @@ impl Replies {
     ///
     /// # Errors
     ///
-    /// An error means that the message may have arrived, whole or in part: the errors of
+    /// An error means that the line may have arrived, whole or in part: the errors of
     /// [`read_line`], the connection's failure, or [`TimedOut`](ErrorKind::TimedOut). From then on, this
     /// always fails: a socket reports a failure only once, and then looks as if it had been closed in order.
     pub fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -322,7 +322,7 @@ fn confirm(connection: &Connection) -> io::Result<()> {
 }
 
 /// Waits until the server's system has acknowledged our end of the stream. If the server closed while the
-/// message was on its way, the message meets a closed socket, and a reset comes back instead.
+/// line was on its way, it meets a closed socket, and a reset comes back instead.
 fn wait_for_acknowledgement(connection: &Connection) -> io::Result<()> {
     loop {
         // Linux knows the peer's address until both directions are closed and acknowledged. Nothing in std

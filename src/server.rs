@@ -170,7 +170,7 @@ fn close(reader: BufReader<Peeking>) -> usize {
 /// A stream that reads the client's bytes but leaves them in the receive buffer until the next read.
 ///
 /// A [`BufReader`] reads again only when everything it had is consumed. If the bytes were taken from
-/// the system at once, and the server then died before it had shown them, the system would make an
+/// the system at once, and the server then died before it had printed them, the system would make an
 /// orderly close on its behalf, as if all were well.
 #[derive(Debug)]
 struct Peeking {

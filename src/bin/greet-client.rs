@@ -28,7 +28,8 @@ Exit status:
      the client reaches it directly; through a relay, use --reply 'kept {line}'
   1  nothing was sent; try again later:
      while echo done | greet-client HOST; s=$?; [ $s -eq 1 ]; do sleep 5; done
-  2  nothing was sent, nor will be: bad arguments, or no line that can be sent
+  2  nothing was sent, and another try would not help: bad arguments, or no line
+     that can be sent
   3  the line may have arrived, whole or in part: look before you send it again")]
 struct Options {
     /// Host name, IPv4 or IPv6 address of the server
@@ -47,8 +48,8 @@ struct Options {
     timeout: Duration,
 
     /// The line that greet-server, with the same option,
-    /// sends back as the receipt: 'kept {line}' names the
-    /// line; a fixed text would come for any line
+    /// sends back as the receipt: 'kept {line}', as a fixed
+    /// text would also confirm another line
     #[arg(short, long, value_name = "TEXT", value_parser = parse_line)]
     #[arg(verbatim_doc_comment, allow_hyphen_values = true)]
     reply: Option<String>,
@@ -60,9 +61,9 @@ struct Options {
 
 /// Why there is no receipt, by what is known of the line. Whoever passes an error on must choose.
 enum Failure {
-    /// Nothing was sent, and another time it may be.
+    /// Nothing was sent, and another try may succeed.
     TryAgain(anyhow::Error),
-    /// Nothing was sent, and the same again ends the same.
+    /// Nothing was sent, and another try would end in the same way.
     Refused(anyhow::Error),
     /// The line was sent, or a part of it, or perhaps nothing.
     MayHaveArrived(anyhow::Error),

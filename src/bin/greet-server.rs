@@ -25,16 +25,16 @@ const PEER: &str = "{peer}";
 #[command(name = "greet-server", version, allow_negative_numbers = true)]
 #[command(after_help = "\
 Exit status:
-  0  after N lines
-  1  standard output cannot be written, or the address cannot be had
+  0  it has printed N lines
+  1  standard output cannot be written, or the address cannot be bound
   2  bad arguments")]
 struct Options {
     /// TCP port; 0 picks a free one
     #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = parse_port(0))]
     port: u16,
 
-    /// Address to listen on; of a name, the first address
-    /// that can be had
+    /// Address to listen on; if a name, its first address
+    /// that can be bound
     #[arg(short, long, value_name = "HOST", default_value = "0.0.0.0", value_parser = parse_host)]
     #[arg(verbatim_doc_comment)]
     bind: String,
@@ -119,7 +119,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
                 }
                 // The close is the client's receipt, and so is a reply. The line must be printed first.
                 terminal::show(&mut stdout, on_terminal, bytes)
-                    .with_context(|| format!("cannot show the message from {peer}"))?;
+                    .with_context(|| format!("cannot print the line from {peer}"))?;
                 printed += 1;
                 // 7. close
                 let (replied, ignored) = match reply {

@@ -297,7 +297,7 @@ static int serve(int client, const char *peer, long long deadline)
     }
     if (show(line, length) != 0) {
         const char *reason = strerror(errno);
-        fprintf(stderr, "loop_server: cannot show the line of %s: %s\n", peer, reason);
+        fprintf(stderr, "loop_server: cannot print the line from %s: %s\n", peer, reason);
         return -1;
     }
     // The line is shown, and the orderly close is its receipt.

@@ -264,7 +264,7 @@ fn assert_ended(server: Server, reason: &str) {
     assert_failed_behind(
         &finished,
         1,
-        "loop_server: cannot show the line of 127.0.0.1:",
+        "loop_server: cannot print the line from 127.0.0.1:",
     );
     assert!(finished.stderr.trim_end().ends_with(&told), "{finished:?}");
 }
@@ -400,7 +400,7 @@ fn the_c_server_goes_on_after_a_failed_accept_and_pauses_if_that_may_last() {
     for (error, times, pauses) in [
         ("ECONNABORTED", 300, 0),
         ("ECONNRESET", 300, 0),
-        ("EMFILE", 1, 1),
+        ("EMFILE", 2, 1),
     ] {
         let tamper = format!("inject=accept:error={error}:when=1..{times}");
         let server = or_skip!(start_tampered(&tamper));

@@ -190,7 +190,7 @@ fn experiment_5_the_disk_is_full() {
     naive.arg("127.0.0.1:0");
     let mut replying = server_command();
     replying.args(["--reply", "kept"]);
-    let told = "cannot show the message from 127.";
+    let told = "cannot print the line from 127.";
     let mut cases = vec![
         // It dies, the line is lost, and its client is told that all is well.
         (naive, &[][..], 0, "naive: No space left on device"),
@@ -198,7 +198,7 @@ fn experiment_5_the_disk_is_full() {
         (replying, &["-rkept"], 3, told),
     ];
     if let Some(in_c) = crate::c_server::command(&["0"]) {
-        let told = "loop_server: cannot show the line of 127.";
+        let told = "loop_server: cannot print the line from 127.";
         cases.push((in_c, &[], 3, told));
     }
     for (mut server, options, status, told) in cases {

@@ -25,7 +25,7 @@ pub const CLIENT: &str = env!("CARGO_BIN_EXE_greet-client");
 
 // The statuses of `greet-client` that are no success.
 pub const TRY_AGAIN: i32 = 1;
-/// Nothing was sent, and the same again would end the same.
+/// Nothing was sent, and another try would end in the same way.
 pub const REFUSED: i32 = 2;
 pub const MAY_HAVE_ARRIVED: i32 = 3;
 

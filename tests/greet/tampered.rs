@@ -232,7 +232,7 @@ fn goes_on_after_a_failed_accept_and_pauses_if_the_failure_may_last() {
     for (error, times, pauses) in [
         ("ECONNABORTED", 300, 0),
         ("ECONNRESET", 300, 0),
-        ("EMFILE", 1, 1),
+        ("EMFILE", 2, 1),
     ] {
         let fail = format!("inject=accept4:error={error}:when=1..{times}");
         let server = or_skip!(start_tampered_server(&fail));
@@ -303,29 +303,35 @@ fn the_log_says_what_came_of_a_greeting_or_a_reply_that_could_not_be_sent() {
 
 #[test]
 fn a_reply_that_is_late_or_fails_costs_no_receipt() {
-    // The message is the third thing that is written, and takes longer than the client has. The greeting is
+    // The line is the third thing that is written, and takes longer than the client has. The greeting is
     // the first that is sent, and the reply the second.
-    let late = "inject=write:delay_exit=450000:when=3";
-    let fails = "inject=sendto:error=EPIPE:when=2";
-    for (tamper, timeout) in [(late, TIMEOUT), (fails, "60")] {
+    let late = ("inject=write:delay_exit=1200000:when=3", "1");
+    let fails = ("inject=sendto:error=EPIPE:when=2", "60");
+    let reply = ["--reply", "kept {line}"];
+    let start = |(tamper, timeout): (&str, &str)| {
         let mut command = server_command();
-        command.args(["--reply", "kept {line}", "--timeout", timeout]);
-        let server =
-            || tampered(&command, tamper).map(|mut command| Server::start_by(&mut command));
-
-        let replying = or_skip!(server());
-        let client = replying.connect();
-        assert!(!send(&client, b"hi\nmore").unwrap().ends_with(b"hi\n"));
-        let ending = "2 bytes received, 4 more ignored, without a reply";
-        assert_eq!(replying.ending_of(&client), ending);
-
-        let replying = server().unwrap();
-        run_client(replying.port, b"hi\n").assert_status(0);
-        let replying = server().unwrap();
-        let mut asking = client_to(replying.port);
-        run(asking.args(["--reply", "kept {line}"]), b"hi\n").assert_status(3);
-        assert_eq!(replying.program.next_line(), b"hi\n");
-    }
+        command.args(reply).args(["--timeout", timeout]);
+        tampered(&command, tamper).map(|mut command| Server::start_by(&mut command))
+    };
+    thread::scope(|scope| {
+        for way in [late, fails] {
+            let foreign = or_skip!(start(way));
+            scope.spawn(move || {
+                let client = foreign.connect();
+                assert!(!send(&client, b"hi\nmore").unwrap().ends_with(b"hi\n"));
+                let ending = "2 bytes received, 4 more ignored, without a reply";
+                assert_eq!(foreign.ending_of(&client), ending);
+            });
+            for (options, status) in [(&[][..], 0), (&reply[..], 3)] {
+                let server = start(way).unwrap();
+                scope.spawn(move || {
+                    let client = run(client_to(server.port).args(options), b"hi\n");
+                    client.assert_status(status);
+                    assert_eq!(server.program.next_line(), b"hi\n");
+                });
+            }
+        }
+    });
 }
 
 #[test]
