@@ -8,7 +8,7 @@ use crate::line::check_line;
 /// The TCP port on which the two programs meet unless told otherwise.
 pub const DEFAULT_PORT: u16 = 65_432;
 
-/// How many seconds a peer may take unless told otherwise.
+/// How many seconds a peer may take unless told otherwise, as text, because clap parses it.
 pub const DEFAULT_TIMEOUT: &str = "60";
 
 /// Makes a parser for a TCP port from `lowest` up. A server may listen on port 0, which picks a free one.
@@ -69,15 +69,24 @@ pub fn parse_host(host: &str) -> Result<String, &'static str> {
         Some((address, interface)) => (address, Some(interface)),
         None => (host, None),
     };
-    let has_port = "must be a host alone, without brackets; its port goes to --port";
-    let checked = match address.parse::<Ipv6Addr>() {
-        _ if host.is_empty() => Err("must not be empty"),
-        _ if interface.is_some_and(|interface| interface.contains(':')) => Err(has_port),
-        Ok(ip) => check_interface(ip, interface),
-        Err(_) if host.contains([':', '[', ']']) => Err(has_port),
-        Err(_) => check_name(host),
+    let ipv6 = address.parse::<Ipv6Addr>();
+    if host.is_empty() {
+        return Err("must not be empty");
+    }
+    // The colons of an IPv6 address are its own.
+    let rest = if ipv6.is_ok() {
+        interface.unwrap_or_default()
+    } else {
+        host
     };
-    checked.map(|()| host.into())
+    if rest.contains([':', '[', ']']) {
+        return Err("must be a host alone, without brackets; its port goes to --port");
+    }
+    match ipv6 {
+        Ok(ip) => check_interface(ip, interface)?,
+        Err(_) => check_name(host)?,
+    }
+    Ok(host.into())
 }
 
 /// A link-local address may be another machine on each interface, so it is nothing without one.

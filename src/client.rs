@@ -66,8 +66,8 @@ impl Session {
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the server closes instead.
     pub fn receive_greeting(&mut self) -> io::Result<Vec<u8>> {
         let greeting = self.stream.step(read_line)?;
-        let closed = || io::Error::new(ErrorKind::UnexpectedEof, "closed without a greeting");
-        Ok(greeting.ok_or_else(closed)?.bytes)
+        let no_greeting = || io::Error::new(ErrorKind::UnexpectedEof, "closed without a greeting");
+        Ok(greeting.ok_or_else(no_greeting)?.bytes)
     }
 
     /// Sends a line, keeps the connection open and receives one line as the answer. Both together have
@@ -114,7 +114,9 @@ impl Session {
             reader.get_mut().deadline.renew();
             // A server in C may have sent the NUL of its string behind its last answer.
             if take_early(reader)?.iter().any(|byte| *byte != 0) {
-                return Err(aborted("the server had said something before it was asked"));
+                return Err(aborted_error(
+                    "the server had said something before it was asked",
+                ));
             }
             send_and_receive(reader, &line).map_err(|error| match error.kind() {
                 // The system's own word for a lost connection must not mean that nothing was sent.
@@ -190,13 +192,13 @@ fn take_early(reader: &mut BufReader<Connection>) -> io::Result<Vec<u8>> {
     let outcome = socket
         .take(MAX_LINE_LENGTH as u64 + 1)
         .read_to_end(&mut early);
-    socket.set_nonblocking(false)?;
+    socket.set_nonblocking(false)?; // Whoever uses the socket next finds it as it was.
     match outcome {
-        _ if early.len() > MAX_LINE_LENGTH => Err(aborted("the server had said too much")),
-        Ok(_) => Err(aborted("the server had closed")),
+        _ if early.len() > MAX_LINE_LENGTH => Err(aborted_error("the server had said too much")),
+        Ok(_) => Err(aborted_error("the server had closed")),
         // The stream has not ended: the server waits for us.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(early),
-        Err(error) => Err(aborted(error)),
+        Err(error) => Err(aborted_error(error)),
     }
 }
 
@@ -216,7 +218,7 @@ fn send_and_receive(reader: &mut BufReader<Connection>, line: &[u8]) -> io::Resu
 }
 
 /// The error of a step that has sent nothing, because the conversation had come to an end before.
-fn aborted(reason: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+fn aborted_error(reason: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
     io::Error::new(ErrorKind::ConnectionAborted, reason)
 }
 
@@ -243,10 +245,9 @@ impl Ready {
         write_line(&mut self.connection, line)?;
         self.connection.half_close();
         let reader = BufReader::new(Cursor::new(self.early).chain(self.connection));
-        let (stream, has_receipt) = (Fuse::new(reader), false);
         Ok(Replies {
-            stream,
-            has_receipt,
+            stream: Fuse::new(reader),
+            has_receipt: false,
         })
     }
 }

@@ -8,12 +8,13 @@ use crate::deadline::Deadline;
 
 /// The longest time for which a close waits for the peer to close, too. It is long enough for some
 /// round trips around the Earth, and less than a second, because the server's next client waits.
-const LINGER: Duration = Duration::from_millis(750);
+const LONGEST_CLOSE: Duration = Duration::from_millis(750);
 
-/// The longest time for a last look at what has come, and the most bytes of it. Without a bound, a peer that
-/// floods could make it endless. Bytes alone would not bound its time: a read ends at each urgent byte
+/// The longest time for a last look at what has come. Without a bound, a peer that floods could make it endless.
+const LONGEST_LAST_LOOK: Duration = Duration::from_millis(25);
+
+/// The most bytes of a last look: 8 MiB. These alone would not bound its time: a read ends at each urgent byte
 /// (`MSG_OOB`), so a peer that sends many of them makes many short reads.
-const LAST_LOOK: Duration = Duration::from_millis(25);
 const MAX_LAST_LOOK: u64 = 8 << 20;
 
 /// A TCP connection on which every wait ends by one deadline.
@@ -52,7 +53,7 @@ impl Connection {
                 // On Windows this means that the timeout is over. On Unix it means that the connection
                 // is lost, because the peer's system no longer acknowledges (tcp(7)).
                 Err(error) if error.kind() == ErrorKind::TimedOut && cfg!(windows) => {
-                    return Err(self.deadline.expired());
+                    return Err(self.deadline.timeout_error());
                 }
                 outcome => return outcome,
             }
@@ -78,15 +79,16 @@ impl Connection {
     /// it has not read yet.
     pub(crate) fn close(mut self) -> usize {
         self.half_close();
-        let linger = self.deadline.remaining().unwrap_or_default().min(LINGER);
-        let deadline = Deadline::after(linger);
+        let left = self.deadline.remaining().unwrap_or_default();
+        let deadline = Deadline::after(left.min(LONGEST_CLOSE));
         self.deadline = deadline;
         let mut discarded = discard(&mut self, deadline);
         // The deadline may be over already, or pass while this program is paused. What has come is
         // read even then, in one last look that does not wait.
         if deadline.remaining().is_err() && self.socket.set_nonblocking(true).is_ok() {
+            // The bare socket keeps no deadline by itself, as the connection does.
             let stream = (&self.socket).take(MAX_LAST_LOOK);
-            discarded += discard(stream, Deadline::after(LAST_LOOK));
+            discarded += discard(stream, Deadline::after(LONGEST_LAST_LOOK));
         }
         discarded
     }

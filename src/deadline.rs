@@ -30,16 +30,16 @@ impl Deadline {
     ///
     /// # Errors
     ///
-    /// [`expired`](Self::expired) if no time is left.
+    /// [`timeout_error`](Self::timeout_error) if no time is left.
     pub(crate) fn remaining(self) -> io::Result<Duration> {
         match self.timeout.saturating_sub(self.start.elapsed()) {
-            Duration::ZERO => Err(self.expired()),
+            Duration::ZERO => Err(self.timeout_error()),
             remaining => Ok(remaining),
         }
     }
 
     /// The error for whatever was not over in time: [`TimedOut`](ErrorKind::TimedOut).
-    pub(crate) fn expired(self) -> io::Error {
+    pub(crate) fn timeout_error(self) -> io::Error {
         let reason = format!("timed out after {:?}", self.timeout);
         io::Error::new(ErrorKind::TimedOut, reason)
     }

@@ -15,8 +15,10 @@ pub(crate) struct Fuse<T> {
 
 impl<T> Fuse<T> {
     pub(crate) fn new(stream: T) -> Self {
-        let is_blown = false;
-        Self { stream, is_blown }
+        Self {
+            stream,
+            is_blown: false,
+        }
     }
 
     /// Takes one step on the stream.
@@ -26,11 +28,9 @@ impl<T> Fuse<T> {
     /// The step's error, and from then on always an error.
     pub(crate) fn step<R>(&mut self, step: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
         self.check()?;
-        // Until the step succeeds, it counts as failed: it may also end by a panic.
-        self.is_blown = true;
-        let outcome = step(&mut self.stream)?;
-        self.is_blown = false;
-        Ok(outcome)
+        let outcome = step(&mut self.stream);
+        self.is_blown = outcome.is_err();
+        outcome
     }
 
     /// Gives the stream back, unless a step has failed.

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, ErrorKind, Write};
 pub const MAX_LINE_LENGTH: usize = 65_536;
 
 /// What [`reply_to`] replaces by the line.
-const LINE: &str = "{line}";
+const PLACEHOLDER: &str = "{line}";
 
 /// A line, as [`read_line`] found it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
         bytes.pop();
     }
     if bytes.len() > MAX_LINE_LENGTH {
-        return Err(too_long(ErrorKind::InvalidData));
+        return Err(too_long_error(ErrorKind::InvalidData));
     }
     let is_line = end.is_some() || !bytes.is_empty();
     Ok(is_line.then_some(Line { bytes, end }))
@@ -110,15 +110,15 @@ pub(crate) fn with_progress(error: io::Error, received: usize) -> io::Error {
     io::Error::new(error.kind(), reason)
 }
 
-/// Whether an error of [`read_line`] is the system's own. Then not a byte of the line had come: otherwise
-/// the error would say how many.
+/// Whether an error is the system's own. If [`read_line`] returned it, then not a byte of the line had come:
+/// otherwise the error would say how many, and would be another one.
 #[must_use]
 pub fn nothing_came(error: &io::Error) -> bool {
     error.raw_os_error().is_some()
 }
 
 /// The error for a line of more than [`MAX_LINE_LENGTH`] bytes.
-fn too_long(kind: ErrorKind) -> io::Error {
+fn too_long_error(kind: ErrorKind) -> io::Error {
     let reason = format!("the line is longer than {MAX_LINE_LENGTH} bytes");
     io::Error::new(kind, reason)
 }
@@ -130,12 +130,16 @@ fn too_long(kind: ErrorKind) -> io::Error {
 /// [`InvalidInput`](ErrorKind::InvalidInput) if the text has an LF or a NUL in it, which would make it
 /// two lines; a CR at its end, which would be dropped; or more than [`MAX_LINE_LENGTH`] bytes.
 pub fn check_line(text: &[u8]) -> io::Result<()> {
-    let reason = match text {
-        _ if text.contains(&0) => "a NUL in the line would end it early",
-        _ if text.contains(&b'\n') => "an LF in the line would end it early",
-        _ if text.len() > MAX_LINE_LENGTH => return Err(too_long(ErrorKind::InvalidInput)),
-        [.., b'\r'] => "a CR at the end would be dropped",
-        _ => return Ok(()),
+    let reason = if text.contains(&0) {
+        "a NUL in the line would end it early"
+    } else if text.contains(&b'\n') {
+        "an LF in the line would end it early"
+    } else if text.len() > MAX_LINE_LENGTH {
+        return Err(too_long_error(ErrorKind::InvalidInput));
+    } else if text.ends_with(b"\r") {
+        "a CR at the end would be dropped"
+    } else {
+        return Ok(());
     };
     Err(io::Error::new(ErrorKind::InvalidInput, reason))
 }
@@ -151,7 +155,7 @@ pub fn check_line(text: &[u8]) -> io::Result<()> {
 /// ```
 #[must_use]
 pub fn reply_to(line: &[u8], text: &str) -> Vec<u8> {
-    match text.split_once(LINE) {
+    match text.split_once(PLACEHOLDER) {
         Some((before, after)) => [before.as_bytes(), line, after.as_bytes()].concat(),
         None => text.into(),
     }

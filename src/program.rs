@@ -32,22 +32,19 @@ pub fn arguments<Options: Parser>() -> Options {
 fn make_safe(part: &ContextValue) -> ContextValue {
     match part {
         ContextValue::String(text) => ContextValue::String(quote(text)),
-        ContextValue::Strings(texts) => {
-            ContextValue::Strings(texts.iter().map(|text| quote(text)).collect())
-        }
         // A tip may repeat the argument.
         ContextValue::StyledStrs(tips) => {
             let tips = tips.iter().map(|tip| quote(&tip.to_string()).into());
             ContextValue::StyledStrs(tips.collect())
         }
-        // The others, such as the usage with its line ends, are clap's own.
+        // The others, such as the usage with its line ends, have only clap's own words.
         other => other.clone(),
     }
 }
 
 /// What a message quotes of an argument: at most its beginning, and that escaped.
 fn quote(text: &str) -> String {
-    // The last place at which it can be cut may be inside a character.
+    // The longest beginning of at most so many bytes that does not end inside a character.
     let beginning = (0..=MAX_QUOTE_LENGTH)
         .rev()
         .find_map(|length| text.split_at_checked(length));
@@ -66,8 +63,20 @@ pub fn log(line: String) {
     let _ = show(io::stderr(), true, line.into_bytes());
 }
 
-/// Ends a program that has failed: writes one line to the log, and returns the exit status. `what` is the
-/// program's name, and what the failure means to its user.
+/// Runs a program from its arguments to its end. If it fails, this writes one line to the log, with the program's
+/// name before the reason, and returns status 1.
+pub fn run<Options: Parser, Reason: Display>(
+    name: &str,
+    program: impl FnOnce(&Options) -> Result<(), Reason>,
+) -> ExitCode {
+    match program(&arguments()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => fail(1, name, &reason),
+    }
+}
+
+/// Writes one line to the log, and returns the exit status. `what` is the name of the program that has failed, and
+/// what that means to its user.
 pub fn fail(status: u8, what: &str, reason: &impl Display) -> ExitCode {
     // anyhow shows the reasons behind a reason with `#`.
     log(format!("{what}: {reason:#}"));

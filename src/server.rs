@@ -55,10 +55,13 @@ impl Session {
     #[must_use]
     pub fn new(socket: TcpStream, timeout: Duration) -> Self {
         let deadline = Deadline::after(timeout);
-        let connection = Connection { socket, deadline };
-        let peeked = 0;
-        let stream = Fuse::new(BufReader::new(Peeking { connection, peeked }));
-        Self { stream }
+        let stream = Peeking {
+            connection: Connection { socket, deadline },
+            peeked: 0,
+        };
+        Self {
+            stream: Fuse::new(BufReader::new(stream)),
+        }
     }
 
     /// Sends one line: the greeting, or an answer.
@@ -135,7 +138,7 @@ impl Session {
     #[allow(clippy::must_use_candidate, reason = "not every server keeps a log")]
     pub fn close(self) -> usize {
         match self.stream.into_inner() {
-            Ok(reader) => close(reader),
+            Ok(reader) => close_in_order(reader),
             Err(_earlier_failure) => 0,
         }
     }
@@ -151,7 +154,7 @@ impl Session {
         match self.stream.into_inner() {
             Ok(mut reader) => {
                 let replied = write_line(&mut reader.get_mut().connection, reply);
-                (replied, close(reader))
+                (replied, close_in_order(reader))
             }
             Err(earlier_failure) => (Err(earlier_failure), 0),
         }
@@ -159,7 +162,7 @@ impl Session {
 }
 
 /// Closes in order, as [`Session::close`] says.
-fn close(reader: BufReader<Peeking>) -> usize {
+fn close_in_order(reader: BufReader<Peeking>) -> usize {
     let ignored = reader.buffer().len();
     let mut stream = reader.into_inner();
     // First take the line from the system. If that fails, the connection is gone.

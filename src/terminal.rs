@@ -24,7 +24,8 @@ pub fn show(mut output: impl Write, on_terminal: bool, line: Vec<u8>) -> io::Res
     output.flush()
 }
 
-/// Whether a text needs no escapes, as nearly every line of a log does not: it is printable ASCII.
+/// Whether a text is printable ASCII, as nearly every line of a log is. It needs no escapes, so the search for
+/// them, which takes longer, is left out.
 fn is_plain(text: &[u8]) -> bool {
     text.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }

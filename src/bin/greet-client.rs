@@ -103,10 +103,14 @@ fn exchange(options: &Options) -> Result<ExitCode, Failure> {
     };
     let line = match line {
         Ok(Some(line)) => line,
-        nothing_to_send => {
-            // The reason is told first, because the close may have to wait for the server. An orderly close
-            // says that no line comes. A reset could be any failure.
-            let status = nothing_to_send.map_or_else(report, |_| ExitCode::SUCCESS);
+        // In both other cases an orderly close says that no line comes. A reset could be any failure.
+        Ok(None) => {
+            session.close();
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(failure) => {
+            // The reason is told first, because the close may have to wait for the server.
+            let status = report(failure);
             session.close();
             return Ok(status);
         }
@@ -190,8 +194,9 @@ fn line_to_send(options: &Options) -> Result<Option<Vec<u8>>, Failure> {
     }
     if let Some(reply) = &options.reply {
         // If this reply cannot be a line, it never comes.
-        let sendable = check_line(&reply_to(line, reply));
-        sendable.context("the expected reply").map_err(Refused)?;
+        check_line(&reply_to(line, reply))
+            .context("the expected reply")
+            .map_err(Refused)?;
     }
     Ok(Some(line.to_vec()))
 }

@@ -81,10 +81,7 @@ fn parse_greeting(greeting: &str) -> io::Result<String> {
 }
 
 fn main() -> ExitCode {
-    match serve(&program::arguments()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => program::fail(1, "greet-server", &error),
-    }
+    program::run("greet-server", serve)
 }
 
 /// The seven steps of a TCP server.
@@ -154,7 +151,8 @@ fn describe(length: usize, end: Option<u8>, ignored: usize, is_replied: bool) ->
     format!("{length} bytes received{more}{end}{reply}")
 }
 
-/// Whether the client was gone before a byte of a line came, as after a health check.
+/// Whether the client was gone before a byte of a line came, as after a health check. The greeting may be what
+/// could not be sent then.
 fn has_left(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let losses = [BrokenPipe, ConnectionAborted, ConnectionReset];

@@ -29,10 +29,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match serve(&program::arguments()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => program::fail(1, "echo", &error),
-    }
+    program::run("echo", serve)
 }
 
 fn serve(options: &Options) -> anyhow::Result<()> {

@@ -28,10 +28,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match start(&program::arguments()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => program::fail(1, "keep_alive", &error),
-    }
+    program::run("keep_alive", start)
 }
 
 fn start(options: &Options) -> anyhow::Result<()> {

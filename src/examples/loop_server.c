@@ -235,7 +235,7 @@ static int receive_line(int client, char line[LINE_SIZE], size_t *length,
 // only, and a full disk or a kill would lose it.
 static int show(const char *line, size_t length)
 {
-    // printf would need a NUL behind the line, and would obey each % in it.
+    // puts, or printf with %s, would need a NUL behind the line.
     if (fwrite(line, 1, length, stdout) != length) {
         return -1;
     }

@@ -39,9 +39,5 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options: Options = program::arguments();
-    match serve(options.address) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => program::fail(1, "naive", &error),
-    }
+    program::run("naive", |options: &Options| serve(options.address))
 }

@@ -35,10 +35,7 @@ fn parse_address(address: &str) -> Result<String, &'static str> {
 }
 
 fn main() -> ExitCode {
-    match talk(&program::arguments()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => program::fail(1, "talk", &error),
-    }
+    program::run("talk", talk)
 }
 
 fn talk(options: &Options) -> anyhow::Result<()> {

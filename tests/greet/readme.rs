@@ -250,7 +250,7 @@ fn every_number_on_a_page_is_that_of_the_source() {
     };
     let source = read("src/connection.rs");
     let linger = source
-        .split("const LINGER: Duration = Duration::from_millis(")
+        .split("const LONGEST_CLOSE: Duration = Duration::from_millis(")
         .nth(1)
         .unwrap();
     let linger: f64 = linger.split(')').next().unwrap().parse().unwrap();
