@@ -16,8 +16,8 @@ use crate::programs::{
 };
 
 use Step::{
-    Drips, EndsInOrder, Floods, HalfCloses, Hears, HearsAll, LeavesUnread, OutlastsTheDeadline,
-    Prints, Says, Takes, Types, TypesTooMuch,
+    Drips, EndsInOrder, Floods, GivesAMoment, HalfCloses, Hears, HearsAll, LeavesUnread,
+    OutlastsTheDeadline, Prints, Says, Takes, Types, TypesTooMuch,
 };
 
 /// Enough for a client to connect and be greeted, even on a machine that stalls.
@@ -50,6 +50,8 @@ enum Step<'a> {
     Types(&'a [u8]),
     /// The user types this, but the client does not read all of it.
     TypesTooMuch(&'a [u8]),
+    /// Nothing happens for a moment. A client that waits is still there then.
+    GivesAMoment,
     /// The user waits until the deadline is over that began with the connection.
     OutlastsTheDeadline,
 }
@@ -80,6 +82,7 @@ fn play_with(listener: &TcpListener, command: &mut Command, steps: &[Step]) -> F
             Prints(line) => assert_eq!(client.next_line(), line),
             Types(text) => _ = client.type_in(text),
             TypesTooMuch(text) => assert!(!client.type_in(text), "all of it is read"),
+            GivesAMoment => thread::sleep(Duration::from_millis(100)),
             OutlastsTheDeadline => outlast_a_deadline(),
         }
     }
@@ -154,6 +157,7 @@ fn the_line_may_take_longer_to_type_than_the_server_has_to_answer() {
             Types(line),
             HearsAll(line),
             // Even if it has nothing to send, the client must still be there to read this.
+            GivesAMoment,
             Says(b"good bye\n"),
             EndsInOrder,
         ];

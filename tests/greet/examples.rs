@@ -145,6 +145,10 @@ fn talk_fails_if_nobody_listens_or_answers() {
     let refused = talk(address.port(), "hello\n");
     assert_failed_behind(&refused, 0, "talk: cannot connect to 127.0.0.1:");
 
+    // An IPv6 address stands in brackets.
+    let ipv6 = run(example("talk").arg("[::1]:1"), b"");
+    assert_failed_behind(&ipv6, 0, "talk: cannot connect to [::1]:1: ");
+
     let peer = Peer::start(|server| read_one_line(&server));
     let closed = talk(peer.port, "hello\n");
     assert_failed_behind(&closed, 1, "talk: no answer: closed without an answer");

@@ -21,7 +21,8 @@ pub fn wait_for_byte(stream: &TcpStream) -> io::Result<()> {
 /// Writes some bytes, all of which must go out.
 #[track_caller]
 pub fn write(mut stream: &TcpStream, bytes: &[u8]) {
-    stream.write_all(bytes).unwrap();
+    let written = stream.write_all(bytes);
+    written.expect("the other side takes what is written");
 }
 
 /// Reads one line, byte by byte, so that nothing behind it is taken.

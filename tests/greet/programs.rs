@@ -16,6 +16,11 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The length of the longest line, and what is said of a longer one.
 pub const LONGEST: usize = MAX_LINE_LENGTH;
+const _: () = assert!(
+    LONGEST >= 65_536,
+    "with its end, the longest line fills a pipe"
+);
+
 pub fn too_long() -> String {
     format!("the line is longer than {LONGEST} bytes")
 }
@@ -49,7 +54,12 @@ impl Finished {
     /// Fails unless the program ended with this status.
     #[track_caller]
     pub fn assert_status(&self, status: i32) {
-        assert_eq!(self.status.code(), Some(status), "{self:?}");
+        let is_so = self.status.code() == Some(status);
+        assert!(
+            is_so,
+            "status {:?} instead of {status}: {self:?}",
+            self.status.code()
+        );
     }
 
     /// Fails unless the program ended with this status, and has printed this.
@@ -240,7 +250,7 @@ fn build_examples() {
         _ => cargo.arg("--target-dir").arg(above),
     };
     match cargo.status() {
-        Ok(status) => assert!(status.success(), "{ADVICE}"),
+        Ok(status) => assert!(status.success(), "the examples do not compile: see above"),
         // Wine starts no program of the system below it.
         Err(_) => assert_examples_are_newer_than_their_source(&programs.join("examples")),
     }

@@ -135,6 +135,7 @@ mod lost_streams {
         let mut command = piped("sh");
         let script = "ulimit -n 4; exec \"$0\" --bind 127.0.0.1 --port 0";
         let server = Server::start_by(command.args(["-c", script, SERVER]));
+        let start = Instant::now();
         let _waiting = server.connect();
         let told = || {
             server
@@ -143,7 +144,6 @@ mod lost_streams {
                 .starts_with("cannot accept a client: ")
         };
         assert!(told());
-        let start = Instant::now();
         assert!(told());
         let pause = Duration::from_millis(900)..PATIENCE;
         assert!(pause.contains(&start.elapsed()), "it spins");

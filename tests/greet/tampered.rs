@@ -235,8 +235,8 @@ fn goes_on_after_a_failed_accept_and_pauses_if_the_failure_may_last() {
         ("EMFILE", 2, 1),
     ] {
         let fail = format!("inject=accept4:error={error}:when=1..{times}");
-        let server = or_skip!(start_tampered_server(&fail));
         let start = Instant::now();
+        let server = or_skip!(start_tampered_server(&fail));
         send(&server.connect(), b"here\n").unwrap();
         assert!(start.elapsed() >= Duration::from_secs(pauses), "it spins");
         for _ in 0..times {
@@ -332,6 +332,20 @@ fn a_reply_that_is_late_or_fails_costs_no_receipt() {
             }
         }
     });
+}
+
+#[test]
+fn a_flood_while_the_line_is_typed_ends_with_what_a_line_may_have() {
+    let server = Peer::start(|server| {
+        write(&server, b"hello\n");
+        flood(&server);
+    });
+    // Each read takes its time, so the flood never pauses for the client.
+    let slow = "inject=recvfrom:delay_enter=20000";
+    let mut client = or_skip!(tampered(&client_to(server.port), slow));
+    let client = run(&mut client, b"hi\n");
+    client.assert_failed(TRY_AGAIN, "hello\n", "the server had said too much");
+    server.end();
 }
 
 #[test]
