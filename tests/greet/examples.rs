@@ -137,6 +137,9 @@ fn each_line_to_keep_alive_has_seconds_of_its_own() {
         thread::sleep(Duration::from_millis(pause));
         assert_answers(&client, b"Hello Server!\n", b"keep alive\n");
     }
+    // Behind `stop` the server closes, though its client does not.
+    write(&client, b"stop\n");
+    assert_eq!(read_to_end(&client).unwrap(), b"stop\n");
 }
 
 #[test]
@@ -185,4 +188,5 @@ fn an_example_that_cannot_listen_or_is_told_nonsense_says_so() {
         }
         run(example(name).args([&taken, "soon"]), b"").assert_status(2);
     }
+    run(example("talk").arg("127.0.0.1:0"), b"").assert_status(2);
 }
