@@ -168,7 +168,8 @@ fn every_message_that_the_manual_explains_is_one_of_the_programs() {
                   failed to lookup address information, Permission denied, Operation not permitted, \
                   Connection reset by peer, Broken pipe, Resource temporarily unavailable, No space left on device, \
                   Address already in use, Address family not supported by protocol, Too many open files, \
-                  connection timed out, the argument, cannot be used with";
+                  connection timed out, Invalid argument, the argument, cannot be used with, \
+                  the following required arguments were not provided, unexpected argument";
     let others: Vec<&str> = others.split(", ").collect();
     let sources: String = files_in("src").iter().map(read_if_text).collect();
     let manual = read("src/bin/README.md").replace("\n  ", " ");

@@ -139,13 +139,8 @@ fn a_script_ends_with_the_status_of_a_line_that_was_not_delivered() {
 
 #[test]
 fn a_number_in_each_line_makes_a_duplicate_harmless() {
-    let lines = "uniq sent | sed 's/^[^ ]*-[0-9]*-[0-9]*-1 done [^ ]*-1$/a numbered line/'";
-    check(
-        &recipe("id=$(uname -n)"),
-        "3 1 0",
-        lines,
-        "0\na numbered line\n",
-    );
+    let lines = "uniq sent | sed 's/^[0-9a-f]\\{16\\} done [0-9a-f]\\{16\\}$/a numbered line/'";
+    check(&recipe("id=$(od "), "3 1 0", lines, "0\na numbered line\n");
     // The beginnings of a line, the line twice, and another one.
     let lines = r"printf '7-1\n7-1 done 7-\n7-1 done 7-1\n7-1 done 7-1\n8-1 x 8-1\n' >lines.txt";
     let script = format!("{lines}\n{}", recipe("awk "));
@@ -203,6 +198,38 @@ fn a_file_goes_on_where_it_stopped() {
     // If nothing can be kept of what was sent, nothing is sent.
     let keeps_nothing = "mkdir sent.txt\n".to_owned() + &file;
     check(&keeps_nothing, "0", "cat sent", "2\n");
+    // A file that was emptied has no line that was sent before.
+    let emptied = ": >lines.txt; printf 'a\\nb\\n' >sent.txt\n".to_owned() + &file;
+    check(&emptied, "0", "cat sent", "2\n");
+    // It is known which line was delivered if that cannot be noted.
+    if cfg!(target_os = "linux") {
+        let full = "ln -s /dev/full sent.txt\n".to_owned()
+            + &file.replace("touch sent.txt && sent=$(wc -l <sent.txt)", "sent=0");
+        check(&full, "0 0", "cat sent", "3\n one\\\n");
+    }
+}
+
+#[test]
+fn a_half_line_is_ended_and_no_other_file_is_changed() {
+    let end = recipe("tail -c 1 lines.txt");
+    for (file, ended) in [("half", "half\n"), ("whole\n", "whole\n"), ("", "")] {
+        let script = format!("printf '{file}' >lines.txt\n{end}\ncat lines.txt");
+        in_every_shell(&script, |command, _| {
+            run(command, b"").assert_ended(0, ended);
+        });
+    }
+}
+
+#[test]
+fn what_a_device_sends_is_kept_line_by_line() {
+    let device = recipe("awk '{ print; fflush() }'");
+    in_every_shell(&device, |command, folder| {
+        run(command, b"one\rtwo\rlast").assert_ended(0, "");
+        assert_eq!(
+            fs::read(folder.join("lines.txt")).unwrap(),
+            b"one\ntwo\nlast\n"
+        );
+    });
 }
 
 #[test]
