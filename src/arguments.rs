@@ -106,9 +106,13 @@ fn check_interface(ip: Ipv6Addr, interface: Option<&str>) -> Result<(), &'static
 fn check_name(host: &str) -> Result<(), &'static str> {
     // A dot at the end says that the name is whole (RFC 1034, section 3.1).
     let mut parts = host.strip_suffix('.').unwrap_or(host).split('.');
-    // In another alphabet there may be more: that is for the system to say.
-    let can_be_in_a_name = |character: char| {
-        !character.is_ascii() || character.is_ascii_alphanumeric() || "-_".contains(character)
+    // In another alphabet there may be more: that is for the system to say. But none has blanks in a name, nor
+    // the mark that an editor may write at the beginning of a file.
+    let can_be_in_a_name = |character: char| match character {
+        '-' | '_' => true,
+        '\u{feff}' => false,
+        _ if character.is_ascii() => character.is_ascii_alphanumeric(),
+        _ => !character.is_whitespace() && !character.is_control(),
     };
     if !parts
         .clone()

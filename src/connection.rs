@@ -71,6 +71,12 @@ impl Connection {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
+    /// Lets everything that is still to be done on this connection end in time for the next client.
+    pub(crate) fn begin_close(&mut self) {
+        let left = self.deadline.remaining().unwrap_or_default();
+        self.deadline = Deadline::after(left.min(LONGEST_CLOSE));
+    }
+
     /// Makes an orderly close: half-closes, then reads until the peer has closed, too. Returns how
     /// many bytes were read and thrown away.
     ///
@@ -79,9 +85,8 @@ impl Connection {
     /// it has not read yet.
     pub(crate) fn close(mut self) -> usize {
         self.half_close();
-        let left = self.deadline.remaining().unwrap_or_default();
-        let deadline = Deadline::after(left.min(LONGEST_CLOSE));
-        self.deadline = deadline;
+        self.begin_close();
+        let deadline = self.deadline;
         let mut discarded = discard(&mut self, deadline);
         // The deadline may be over already, or pass while this program is paused. What has come is
         // read even then, in one last look that does not wait.

@@ -66,6 +66,10 @@ fn a_host_is_a_host_without_a_port() {
         "localhost%lo",
         "%lo",
         "a,b",
+        "\u{feff}127.0.0.1",
+        "127.0.0.1\u{a0}",
+        "\u{3000}localhost",
+        "localhost\u{85}",
         "*.a",
         "\u{7f}",
     ] {

@@ -151,6 +151,19 @@ fn a_look_that_counts_too_many_bytes_makes_nobody_wait() {
 }
 
 #[test]
+fn a_reply_that_nobody_takes_holds_the_server_no_longer_than_a_close() {
+    // The greeting goes out, and then the send buffer is full for ever. The deadline is a minute away.
+    let full = "inject=sendto:error=EAGAIN:when=2+";
+    let mut command = server_command();
+    command.args(["--reply", "kept {line}"]);
+    let server = Server::start_by(&mut or_skip!(tampered(&command, full)));
+    let client = server.connect();
+    write(&client, b"hi\n");
+    let ending = server.ending_of(&client);
+    assert_eq!(ending, "2 bytes received, without a reply");
+}
+
+#[test]
 fn a_last_look_ends_though_each_read_takes_its_time() {
     // Up to its bound in bytes, the look would take minutes.
     let slow = "inject=recvfrom:delay_enter=20000";
