@@ -156,8 +156,10 @@ fn a_client_that_pipelines_gets_the_greeting_and_an_orderly_close() {
         assert!(was_paused || received.unwrap() == b"hello\n");
         start.elapsed()
     };
-    let quickest = (0..200).map(exchange).skip(1).min().unwrap();
+    // Two hundred slow ones would take minutes, so the first few must tell.
+    let quickest = (0..10).map(exchange).min().unwrap();
     assert!(quickest < Duration::from_millis(500), "the next one waits");
+    (10..200).for_each(|number| _ = exchange(number));
     assert_eq!(server.program.stop().stdout, "one\n".repeat(200));
 }
 

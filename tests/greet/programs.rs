@@ -372,12 +372,13 @@ pub fn with_patience(stream: TcpStream) -> TcpStream {
 }
 
 /// Tries something until it is met in time, which a busy machine may miss, but not every time. Fails with what
-/// the last try was.
+/// the last try was, and does not try again what takes too long.
 #[track_caller]
 pub fn try_until<T: Debug>(mut attempt: impl FnMut() -> T, is_met: impl Fn(&T) -> bool) -> T {
+    let start = Instant::now();
     let mut last = attempt();
     for _ in 1..20 {
-        if is_met(&last) {
+        if is_met(&last) || start.elapsed() > 2 * PATIENCE {
             break;
         }
         last = attempt();
