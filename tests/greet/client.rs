@@ -556,6 +556,7 @@ mod lost_output {
             let (listener, address) = listener();
             let mut client = client_to(address.port());
             let mut client = Program::start(client.args(options).stdout(OwnedFd::from(output)));
+            reader.set_read_timeout(Some(PATIENCE)).unwrap();
             let server = accept(&listener);
             write(&server, b"hello\n");
             assert_eq!(read_one_line(&reader), b"hello\n");

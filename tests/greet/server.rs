@@ -155,6 +155,7 @@ mod lost_streams {
         let mut command = server_command();
         command.args(["--messages", "2"]).stderr(OwnedFd::from(log));
         let program = Program::start(&mut command);
+        reader.set_read_timeout(Some(PATIENCE)).unwrap();
         let listening = String::from_utf8(read_one_line(&reader)).unwrap();
         reader.shutdown(Shutdown::Both).unwrap();
         for message in [b"1\n", b"2\n"] {
