@@ -162,7 +162,7 @@ fn an_address_where_nothing_answers_leaves_time_for_the_next() {
     // A connection stays in the queue though its client is gone.
     while TcpStream::connect_timeout(&nowhere, Duration::from_millis(500)).is_ok() {}
     let start = Instant::now();
-    let timeout = Duration::from_secs(2);
+    let timeout = Duration::from_secs(3);
     let session = client::Session::connect(&[nowhere, nowhere, open][..], timeout).unwrap();
     assert_eq!(session.address(), open);
     // A half for the first and a quarter for the second.

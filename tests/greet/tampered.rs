@@ -151,6 +151,16 @@ fn a_look_that_counts_too_many_bytes_makes_nobody_wait() {
 }
 
 #[test]
+fn a_line_that_cannot_be_taken_from_the_system_ends_its_session() {
+    // It can be looked at, and then nothing can be read any more.
+    let fails = "inject=recvfrom:error=EIO:when=2+";
+    let server = or_skip!(start_tampered_server(fails));
+    let client = server.connect();
+    write(&client, b"hi\n");
+    assert_eq!(server.ending_of(&client), "2 bytes received");
+}
+
+#[test]
 fn a_reply_that_nobody_takes_holds_the_server_no_longer_than_a_close() {
     // The greeting goes out, and then the send buffer is full for ever. The deadline is a minute away.
     let full = "inject=sendto:error=EAGAIN:when=2+";
