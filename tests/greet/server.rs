@@ -134,8 +134,9 @@ mod lost_streams {
         // Three standard streams, and the listener.
         let mut command = piped("sh");
         let script = "ulimit -n 4; exec \"$0\" --bind 127.0.0.1 --port 0";
-        let server = Server::start_by(command.args(["-c", script, SERVER]));
+        // Linux looks for a free descriptor first, so `accept` fails before anybody has come.
         let start = Instant::now();
+        let server = Server::start_by(command.args(["-c", script, SERVER]));
         let _waiting = server.connect();
         let told = || {
             server
