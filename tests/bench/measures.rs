@@ -88,10 +88,11 @@ fn main() {
     println!(
         "\n\
 A session is a client from accept to close. The bare loop accepts, writes the greeting, reads once,\n\
-prints and closes. For the long line it reads up to the line end, with a buffer of 8 KiB. What the server does beyond that, each for a part of the processor time: it keeps\n\
-a deadline, writes its log, leaves the message unread until it is shown, and closes so that no\n\
-client is reset, for which it sometimes waits. Peak memory is what was resident at most; an exchange\n\
-is one process from its start to its end."
+prints and closes. For the long line it reads up to the line end, with a buffer of 8 KiB. What the\n\
+server does beyond that, each for a part of the processor time: it keeps a deadline, writes its log,\n\
+leaves the line unread until it is printed, and closes so that no client is reset, for which it\n\
+sometimes waits. Peak memory is what was resident at most; an exchange is one process from its start\n\
+to its end."
     );
 }
 
