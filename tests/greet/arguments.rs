@@ -1,6 +1,6 @@
 //! What may be typed behind the programs' names, and what they say about it.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use greet::arguments::{parse_host, parse_timeout};
 
@@ -150,7 +150,7 @@ fn an_argument_that_is_refused_gives_the_terminal_no_orders_and_is_not_quoted_at
         "\\u{1b}[2J\\r\\n\\u{9b}31m\\u{202e}",
         "/".to_owned() + &"é".repeat(10_000),
     );
-    for program in [SERVER, CLIENT, "echo", "keep_alive", "naive", "talk"] {
+    let check = |program: &str| {
         let refusal = |argument: &str| {
             let mut command = match program {
                 SERVER | CLIENT => piped(program),
@@ -174,7 +174,12 @@ fn an_argument_that_is_refused_gives_the_terminal_no_orders_and_is_not_quoted_at
             // A tip may repeat it.
             assert!((1..=200).contains(&told.matches('é').count()), "{told}");
         }
-    }
+    };
+    thread::scope(|scope| {
+        for program in [SERVER, CLIENT, "echo", "keep_alive", "naive", "talk"] {
+            scope.spawn(move || check(program));
+        }
+    });
     // The value of an option, which is escaped, too.
     for (program, option) in [
         (SERVER, "-p"),

@@ -400,7 +400,7 @@ fn the_c_server_goes_on_after_a_failed_accept_and_pauses_if_that_may_last() {
     for (error, times, pauses) in [
         ("ECONNABORTED", 300, 0),
         ("ECONNRESET", 300, 0),
-        ("EMFILE", 2, 1),
+        ("EMFILE", 1, 1),
     ] {
         let tamper = format!("inject=accept:error={error}:when=1..{times}");
         let start = Instant::now();

@@ -135,9 +135,9 @@ fn a_client_that_leaves_or_is_silent_frees_its_thread() {
 
 #[test]
 fn each_line_to_keep_alive_has_seconds_of_its_own() {
-    let server = start("keep_alive", &["2"]);
+    let server = start("keep_alive", &["1.5"]);
     let client = server.connect();
-    for pause in [0, 1_100, 1_100] {
+    for pause in [0, 800, 800] {
         thread::sleep(Duration::from_millis(pause));
         assert_answers(&client, b"Hello Server!\n", b"keep alive\n");
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 
 use crate::needs::has;
@@ -65,17 +66,19 @@ fn recipe(words: &str) -> String {
     block.expect(words).into()
 }
 
+/// How many folders there have been.
+static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+
 /// Hands out a script, to be started by each shell with each set of options, each time with a folder of its own.
 fn in_every_shell(script: &str, try_it: impl Fn(&mut Command, &Path) + Sync) {
     let programs = Path::new(SERVER).parent().unwrap().display();
     let path = format!("{programs}:{}", env::var("PATH").unwrap());
-    // Each test has a thread with its name.
-    let test = thread::current().name().unwrap().replace("::", "-");
     thread::scope(|scope| {
-        for (number, call) in SHELLS.iter().enumerate() {
-            let (test, path, try_it) = (&test, &path, &try_it);
+        for call in &*SHELLS {
+            let (path, try_it) = (&path, &try_it);
             scope.spawn(move || {
-                let folder = TempPath::new(&format!("{test}-{number}"));
+                let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+                let folder = TempPath::new(&format!("recipe-{number}"));
                 fs::create_dir(&folder.0).unwrap();
                 let mut command = piped(call[0]);
                 command.args(&call[1..]).arg(script).env("PATH", path);
@@ -317,26 +320,31 @@ fn a_script_goes_on_once_its_server_listens_and_ends_if_it_cannot() {
     };
     // A busy machine may take longer than a person would wait.
     let patient = |port| listen(&script, port).replace("-ne 50", "-ne 300");
-    in_every_shell(&patient(0), |command, _| {
-        run(command, b"").assert_ended(0, "goes on\n");
-    });
     let taken = Server::start(&[]);
-    in_every_shell(&patient(taken.port), |command, _| {
-        let finished = run(command, b"");
-        finished.assert_ended(1, "");
-        let reason = "greet-server does not listen: greet-server: cannot listen on";
-        assert!(finished.stderr.contains(reason), "{finished:?}");
-    });
     // If the disk is full, no reason can be logged. What never comes is not waited for.
-    let full = listen(&script, 0);
-    let full = full.replace("2>>server.log", "2>/dev/full");
+    let full = listen(&script, 0).replace("2>>server.log", "2>/dev/full");
     let full = full.replace("sleep 0.1", "sleep 0");
-    if cfg!(target_os = "linux") {
-        in_every_shell(&full, |command, _| {
-            let finished = run(command, b"");
-            finished.assert_ended(1, "");
-            let last = finished.stderr.lines().last();
-            assert_eq!(last, Some("greet-server does not listen: "));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            in_every_shell(&patient(0), |command, _| {
+                run(command, b"").assert_ended(0, "goes on\n");
+            });
         });
-    }
+        scope.spawn(|| {
+            in_every_shell(&patient(taken.port), |command, _| {
+                let finished = run(command, b"");
+                finished.assert_ended(1, "");
+                let reason = "greet-server does not listen: greet-server: cannot listen on";
+                assert!(finished.stderr.contains(reason), "{finished:?}");
+            });
+        });
+        if cfg!(target_os = "linux") {
+            in_every_shell(&full, |command, _| {
+                let finished = run(command, b"");
+                finished.assert_ended(1, "");
+                let last = finished.stderr.lines().last();
+                assert_eq!(last, Some("greet-server does not listen: "));
+            });
+        }
+    });
 }

@@ -16,7 +16,7 @@ use crate::programs::{
 /// Longer than what one read of the server takes.
 const LONG: usize = 20_000;
 /// How many sessions run at the same time: each holds several files.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 10;
 const TIMEOUT: &str = "0.3";
 const PAST_THE_TIMEOUT: Duration = Duration::from_millis(450);
 
@@ -255,7 +255,7 @@ fn goes_on_after_a_failed_accept_and_pauses_if_the_failure_may_last() {
     for (error, times, pauses) in [
         ("ECONNABORTED", 300, 0),
         ("ECONNRESET", 300, 0),
-        ("EMFILE", 2, 1),
+        ("EMFILE", 1, 1),
     ] {
         let fail = format!("inject=accept4:error={error}:when=1..{times}");
         let start = Instant::now();
@@ -364,7 +364,7 @@ fn a_flood_while_the_line_is_typed_ends_with_what_a_line_may_have() {
         flood(&server);
     });
     // Each read takes its time, so the flood never pauses for the client.
-    let slow = "inject=recvfrom:delay_enter=20000";
+    let slow = "inject=recvfrom:delay_enter=5000";
     let mut client = or_skip!(tampered(&client_to(server.port), slow));
     let client = run(&mut client, b"hi\n");
     client.assert_failed(TRY_AGAIN, "hello\n", "the server had said too much");
