@@ -21,7 +21,7 @@ use Step::{
 };
 
 /// Enough for a client to connect and be greeted, even on a machine that stalls.
-const TIMEOUT: &str = "-t1.5";
+const TIMEOUT: &str = "-t1.2";
 
 /// What happens at one of the two ends, one step behind the other.
 #[derive(Clone, Copy)]
@@ -111,7 +111,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
 fn outlast_a_deadline() {
     let (_silent, address) = listener();
     let client = run(client_to(address.port()).arg(TIMEOUT), b"");
-    client.assert_failed(TRY_AGAIN, "", "timed out after 1.5s");
+    client.assert_failed(TRY_AGAIN, "", "timed out after 1.2s");
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn a_check_prints_the_greeting_and_sends_nothing() {
 
 #[test]
 fn fails_in_time_and_says_why_when_no_greeting_comes() {
-    let seven = ": timed out after 1.5s, 7 bytes without a line end\n";
+    let seven = ": timed out after 1.2s, 7 bytes without a line end\n";
     let too_long = format!(": {}\n", too_long());
     let cases: [(&[Step], &str, &str); 5] = [
         (&[], "-t60", ": closed without a greeting\n"),
@@ -413,7 +413,7 @@ fn does_not_take_a_reset_for_delivery() {
 fn gives_up_on_a_server_that_goes_on_instead_of_closing() {
     let too_long = format!(": {}\n", too_long());
     for (goes_on, reason) in [
-        (Drips(b"\n"), ": timed out after 1.5s\n"),
+        (Drips(b"\n"), ": timed out after 1.2s\n"),
         (Floods, &too_long),
     ] {
         let typed = Types(b"hi\nunread");

@@ -98,7 +98,7 @@ fn experiment_2_a_client_says_nothing_or_drips() {
     let silent = naive.connect();
     read_one_line(&silent);
     let next = naive.connect();
-    let a_moment = Duration::from_millis(500);
+    let a_moment = Duration::from_millis(200);
     next.set_read_timeout(Some(a_moment)).unwrap();
     let kind = wait_for_byte(&next).unwrap_err().kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut));

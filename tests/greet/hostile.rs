@@ -172,13 +172,13 @@ fn a_client_that_pipelines_is_not_reset_though_its_message_was_shown_late() {
     // A pipe that nobody reads holds less than the longest line and its end.
     let lines = "x".repeat(LONGEST) + "\n" + &"more\n".repeat(4_000);
     let ending = || {
-        let mut program = server_command().args(["--timeout", "1"]).spawn().unwrap();
+        let mut program = server_command().args(["--timeout", "0.6"]).spawn().unwrap();
         let mut output = program.stdout.take().unwrap();
         let server = Server::running(Program::running(program));
         let mut client = server.connect();
         read_one_line(&client);
         let _ = client.write_all(lines.as_bytes());
-        thread::sleep(DEADLINE + Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(700));
         thread::spawn(move || io::copy(&mut output, &mut io::sink()));
         (
             server.ending_of(&client),

@@ -448,7 +448,7 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
     let mut command = client_to(server.port);
     let tamper = "-e inject=sendto:retval=3 -e inject=shutdown:retval=0 -e trace=sendto,shutdown";
     let options: Vec<&str> = tamper.split(' ').collect();
-    let Some(mut command) = under_strace(command.args(["-t", "1.5"]), &options) else {
+    let Some(mut command) = under_strace(command.args(["-t", "1"]), &options) else {
         return sender.send(()).unwrap();
     };
     let mut client = Program::start(&mut command);
@@ -458,7 +458,7 @@ fn a_client_whose_line_got_lost_waits_for_its_acknowledgement() {
     server.end();
     let finished = client.end();
     finished.assert_status(3);
-    let is_told = finished.stderr.ends_with(": timed out after 1.5s\n");
+    let is_told = finished.stderr.ends_with(": timed out after 1s\n");
     assert!(is_told, "{finished:?}");
 }
 
